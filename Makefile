@@ -1,0 +1,62 @@
+# The front door for people: every command of the project, each safe to repeat.
+# What a command does is in scripts/; what a machine lacks is installed by scripts/deps.
+#
+#   make help                     what there is
+#   make test PROFILE=release     test the optimised build instead of the quick one
+#   make install PG_CONFIG=/path  use another PostgreSQL than Debian's 15
+#   make up PORT=28801            another port for the development cluster
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+# Cargo keeps every core busy by itself, and the steps share one installed extension.
+.NOTPARALLEL:
+
+# Assertions and a short build for tests, the optimised build for everything a person looks at.
+install up demo: export PROFILE ?= release
+test test-unit test-regress test-e2e: export PROFILE ?= dev
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1|/' | column -t -s '|'
+
+.PHONY: deps
+deps: ## install what building and testing need (Debian packages, cargo-pgrx)
+	@scripts/deps
+
+.PHONY: install
+install: deps ## build the extension and install it into PostgreSQL
+	@scripts/install
+
+.PHONY: up psql down clean-cluster
+up: install ## start the development cluster on 127.0.0.1:28800, database whaply
+	@scripts/dev-cluster up
+psql: ## open psql in the development cluster
+	@scripts/dev-cluster psql
+down: ## stop the development cluster; its data stays
+	@scripts/dev-cluster down
+clean-cluster: ## stop the development cluster and remove its data
+	@scripts/dev-cluster remove
+
+.PHONY: demo
+demo: install ## show a whole conversation; its exit status is the demo's
+	@scripts/demo
+
+.PHONY: lint fmt
+lint: deps ## rustfmt and clippy, warnings are errors
+	@scripts/lint
+fmt: ## format the Rust code
+	@cargo fmt --all
+
+.PHONY: test test-unit test-regress test-e2e
+test: deps ## lint, then every tier of tests, with a summary
+	@scripts/test
+test-unit: deps ## unit tests and #[pg_test]
+	@scripts/test unit
+test-regress: deps ## SQL tests in tests/pg_regress; TESTS="a b" runs these only
+	@scripts/test install regress
+test-e2e: deps ## end-to-end tests; TESTS=name runs those that contain it
+	@scripts/test install e2e
+
+.PHONY: clean
+clean: clean-cluster ## remove all that was built, and the development cluster
+	cargo clean

@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# Sourced by every script: where the project and its PostgreSQL are, and who may do what.
+# It changes nothing on the machine.
+set -euo pipefail
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$project"
+
+# A shell that is no login shell may lack rustup's folder.
+PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+# cargo-pgrx adds a linker flag to its own builds and to no others, so that every dependency is
+# compiled twice. Only aarch64 needs it (pgrx #2280).
+if [ "$(uname -m)" = x86_64 ]; then
+  export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
+fi
+# Settings of the caller's own server must not leak into clusters made here.
+unset PGHOST PGPORT PGUSER PGDATABASE PGDATA PGOPTIONS PGSERVICE
+
+say() { printf '\n==> %s\n' "$*"; }
+die() { printf 'whaply: %s\n' "$*" >&2; exit 1; }
+
+debian_pg_config=/usr/lib/postgresql/15/bin/pg_config
+if [ -z "${PG_CONFIG:-}" ]; then
+  [ "${PG:-15}" = 15 ] ||
+    die "make sets up PostgreSQL 15 only. For PostgreSQL $PG install it with its headers and give PG_CONFIG=/path/to/pg_config."
+  PG_CONFIG=$debian_pg_config
+  PG=15
+elif [ ! -x "$PG_CONFIG" ]; then
+  [ "$PG_CONFIG" = $debian_pg_config ] || die "PG_CONFIG=$PG_CONFIG is not there or cannot be run."
+  PG=15
+else
+  given_major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+  [ "${PG:-$given_major}" = "$given_major" ] || die "PG=$PG, but $PG_CONFIG is PostgreSQL $given_major."
+  PG=$given_major
+fi
+export PG PG_CONFIG
+
+# shellcheck disable=SC2034  # used by the scripts that source this one
+features=(--no-default-features --features "pg$PG")
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif ! command -v sudo >/dev/null; then
+    die "this needs root or sudo: $*"
+  elif [ -t 0 ] || sudo -n true 2>/dev/null; then
+    sudo "$@"
+  else
+    die "this needs root, or sudo without a password: $*"
+  fi
+}
+
+# PostgreSQL refuses to run as root; anybody else runs it as oneself.
+server_user=$(id -un)
+if [ "$(id -u)" = 0 ]; then server_user=postgres; fi
+
+# Runs in / because the server's user may not enter the folder we are in.
+as_server_user() {
+  if [ "$(id -u)" = 0 ]; then
+    (cd / && runuser -u "$server_user" -- env HOME=/ "$@")
+  else
+    "$@"
+  fi
+}
+
+pg_bin() { printf '%s/%s' "$("$PG_CONFIG" --bindir)" "$1"; }

@@ -1,0 +1,100 @@
+-- What every object is, for \d+ and \df+; and who may use it: nobody but its owner until granted.
+
+COMMENT ON SCHEMA whaply IS 'whaply: the backend of a WhatsApp AI assistant behind Evolution API';
+
+COMMENT ON TABLE whaply.tenants IS 'A tenant is one Evolution instance: one WhatsApp number and its assistant. NULL in a setting means the GUC of the same name.';
+COMMENT ON COLUMN whaply.tenants.instance_name IS 'The name of the instance in Evolution, with its case';
+COMMENT ON COLUMN whaply.tenants.evo_server_url IS 'Base URL of Evolution API';
+COMMENT ON COLUMN whaply.tenants.evo_api_key IS 'The instance''s token, or Evolution''s global key; sent as the header apikey';
+COMMENT ON COLUMN whaply.tenants.system_prompt IS 'What the model is told about itself; the contact''s name and the local time are added';
+COMMENT ON COLUMN whaply.tenants.llm_provider IS 'The wire format of the model''s server: anthropic (Messages API) or openai (Chat Completions, and every server compatible with it)';
+COMMENT ON COLUMN whaply.tenants.mode IS 'off: store only. draft: generate, send nothing. test: answer only test_chats. on';
+COMMENT ON COLUMN whaply.tenants.test_chats IS 'In mode test, the chats that get answers: JIDs, LIDs or phone numbers in any writing';
+COMMENT ON COLUMN whaply.tenants.llm_base_url IS 'The model''s server, for openai with /v1. A tenant with its own URL brings its own key';
+COMMENT ON COLUMN whaply.tenants.llm_model IS 'The model''s name as its server knows it';
+COMMENT ON COLUMN whaply.tenants.llm_api_key IS 'The key for llm_base_url, or for the provider itself. NULL: the source named by the GUC';
+COMMENT ON COLUMN whaply.tenants.max_tokens IS 'The longest answer, in tokens';
+COMMENT ON COLUMN whaply.tenants.history_limit IS 'Messages of the chat that the model sees';
+COMMENT ON COLUMN whaply.tenants.max_in_flight IS 'Answers of this tenant generated at the same time';
+COMMENT ON COLUMN whaply.tenants.debounce IS 'Silence of the customer before the assistant answers';
+COMMENT ON COLUMN whaply.tenants.debounce_max IS 'The longest that quick messages put off the answer to the first of them';
+COMMENT ON COLUMN whaply.tenants.auto_resume_after IS 'Silence of the human after which the assistant comes back';
+COMMENT ON COLUMN whaply.tenants.age_limit IS 'A customer''s message older than this on arrival is stored but not answered';
+COMMENT ON COLUMN whaply.tenants.reply_expiry IS 'An answer that could not be sent for this long is given up';
+COMMENT ON COLUMN whaply.tenants.on_failure IS 'After the last failed attempt: hand_over (pause for a human), fallback (send fallback_text), both, none';
+COMMENT ON COLUMN whaply.tenants.on_other_sender IS 'Whether messages of other API clients and Chatwoot agents pause the chat: pause, ignore';
+COMMENT ON COLUMN whaply.tenants.on_uncertain IS 'A message that Evolution has no record of after a broken call: send (again), hold';
+COMMENT ON COLUMN whaply.tenants.fallback_text IS 'What the customer is told when the assistant gives up';
+COMMENT ON COLUMN whaply.tenants.webhook_secret IS 'The value of the header x-whaply-secret of this tenant''s webhook';
+COMMENT ON COLUMN whaply.tenants.timezone IS 'IANA name of the timezone in which the model is told the date and time';
+COMMENT ON COLUMN whaply.tenants.auto_reply_texts IS 'Greeting and away messages of WhatsApp Business, word for word: they do not pause the chat';
+COMMENT ON COLUMN whaply.tenants.groups IS 'Whether the assistant answers in groups, when it is mentioned';
+COMMENT ON COLUMN whaply.tenants.connection_state IS 'The WhatsApp line as Evolution last told: open, connecting, close, refused; NULL counts as open';
+COMMENT ON COLUMN whaply.tenants.home IS 'home_id() of the only database that may speak for this tenant: a copy stays silent';
+
+COMMENT ON TABLE whaply.sessions IS 'A session is one chat of a tenant. Its chat_id never changes; chat_aliases has its other names';
+COMMENT ON COLUMN whaply.sessions.pause_reason IS 'human_takeover, other_sender (both end by silence), ai_failed (ends at paused_until), or a manual reason (a hold)';
+COMMENT ON COLUMN whaply.sessions.last_message_at IS 'When the customer last wrote, by WhatsApp''s clock';
+COMMENT ON COLUMN whaply.sessions.last_human_at IS 'When a human of the business last wrote, by WhatsApp''s clock; auto-resume counts from it';
+COMMENT ON COLUMN whaply.sessions.contact_name IS 'The customer''s WhatsApp name, chosen by the customer';
+COMMENT ON COLUMN whaply.sessions.reply_jid IS 'The JID the customer last wrote from: where answers go';
+COMMENT ON COLUMN whaply.sessions.paused_until IS 'When the pause ends by itself; NULL: by silence of the human, or by a person';
+
+COMMENT ON TABLE whaply.messages IS 'What was said in the chats. The order of a chat is (sent_at, id)';
+COMMENT ON COLUMN whaply.messages.message_type IS 'Evolution''s messageType, cut to 50 characters';
+COMMENT ON COLUMN whaply.messages.raw IS 'The webhook without keys and file contents, for debugging';
+COMMENT ON COLUMN whaply.messages.sent_at IS 'messageTimestamp, never later than its arrival';
+COMMENT ON COLUMN whaply.messages.sender IS 'customer, owner (phone, Web, Desktop), assistant, operator (send_message), other (API client, agent), auto_reply; NULL: an edit or deletion that came before its message';
+COMMENT ON COLUMN whaply.messages.reply_id IS 'For a customer''s message the reply that answers it; for ours the reply that made it';
+COMMENT ON COLUMN whaply.messages.status IS 'PENDING, SERVER_ACK, ERROR, DELIVERY_ACK, READ, PLAYED: only moves forward';
+COMMENT ON COLUMN whaply.messages.edited_at IS 'When it was edited; text is the newest';
+COMMENT ON COLUMN whaply.messages.deleted_at IS 'When it was deleted for everyone; the text stays';
+
+COMMENT ON TABLE whaply.processed_events IS 'One row for each (tenant, message, event) that has acted: what makes a webhook act once';
+COMMENT ON COLUMN whaply.processed_events.action_taken IS 'paused, ai_queued, ai_replied, ai_failed, superseded, cancelled_paused, drafted, own_echo, pending_echo, other_sender, edited, edited_early, deleted, deleted_early, ignored_…';
+
+COMMENT ON TABLE whaply.chat_aliases IS 'Every JID a chat is known by besides its chat_id';
+COMMENT ON TABLE whaply.replies IS 'The turns of the assistant: a queue while open, the record afterwards';
+COMMENT ON COLUMN whaply.replies.wanted IS 'Grows with every question, edit and deletion; wanted > seen: the answer in hand is stale';
+COMMENT ON COLUMN whaply.replies.seen IS 'wanted as it was when the reply was claimed';
+COMMENT ON COLUMN whaply.replies.first_sent_at IS 'When its first question was sent';
+COMMENT ON COLUMN whaply.replies.error IS 'Why it failed or was given up, or what was cut from it; never shown to the customer';
+COMMENT ON TABLE whaply.deliveries IS 'Outgoing WhatsApp messages; all parts of an answer are stored before the first is sent';
+COMMENT ON COLUMN whaply.deliveries.kind IS 'reply (obeys pauses), fallback (cancelled by a takeover), operator (always sent)';
+COMMENT ON COLUMN whaply.deliveries.state IS 'pending, sending (the call is on its way), uncertain (its end is not known), sent, cancelled, failed';
+
+COMMENT ON VIEW whaply.recent_activity IS 'What was done with the latest events; add LIMIT';
+COMMENT ON VIEW whaply.resumable_sessions IS 'Paused sessions that auto_resume() would resume now';
+COMMENT ON VIEW whaply.unanswered_chats IS 'Chats whose last word is a customer''s that nobody answers';
+COMMENT ON VIEW whaply.tenant_stats IS 'Messages of the last 24 hours by tenant';
+COMMENT ON VIEW whaply.reply_queue IS 'Open replies';
+COMMENT ON VIEW whaply.failed_replies IS 'Replies that were given up, and why; retry_reply(id) tries again';
+COMMENT ON VIEW whaply.health IS 'One row for each thing that needs a person; empty is good';
+
+COMMENT ON FUNCTION whaply.ingest(jsonb) IS 'Takes one webhook of Evolution API 2.x, exactly once. Returns {action, duplicate, tenant_id, chat_id, message_id, reply_id}. Errors: 22023, 22001 (bad payload), 22004 (NULL), P0002 (unknown instance). Asks for no secret';
+COMMENT ON FUNCTION whaply.webhook(json) IS 'ingest behind the tenant''s secret, for PostgREST: it is read from request.headers (x-whaply-secret). Raises PT401, PT404, PT503';
+COMMENT ON FUNCTION whaply.webhook_settings(text) IS 'The body to POST to Evolution''s /webhook/set/{instance}; put your URL in';
+COMMENT ON FUNCTION whaply.pause_session(text, text, text, interval) IS 'Pauses a chat (JID, LID or phone number) until resume_session, or for a time. Cancels the open reply. Returns whether anything changed';
+COMMENT ON FUNCTION whaply.resume_session(text, text) IS 'Ends a pause of any reason. Returns whether the chat was paused';
+COMMENT ON FUNCTION whaply.resume_sessions(text, text) IS 'Ends every pause of a tenant with this reason. Returns how many';
+COMMENT ON FUNCTION whaply.auto_resume_paused_sessions(double precision) IS 'Resumes chats where no human wrote for this many hours, and pauses whose time is over. Manual pauses stay. Returns how many';
+COMMENT ON FUNCTION whaply.cleanup_old_processed_events(integer) IS 'Deletes processed events older than this many days. Returns how many';
+COMMENT ON FUNCTION whaply.auto_resume() IS 'What pg_cron schedules: resumes by each tenant''s auto_resume_after, and cleans up by whaply.keep_processed_events. Returns {resumed, deleted_events}';
+COMMENT ON FUNCTION whaply.archive_messages(integer) IS 'Moves messages older than this many days to messages_archive, which it makes on first use. Returns how many';
+COMMENT ON FUNCTION whaply.send_message(text, text, text, boolean) IS 'Sends a text to a chat in the business''s name, paused or not; pause: take the chat over. Returns the delivery''s id';
+COMMENT ON FUNCTION whaply.retry_reply(bigint) IS 'Queues a failed reply again and ends the pause its failure caused. Returns whether it did';
+COMMENT ON FUNCTION whaply.retry_replies(text, timestamptz) IS 'retry_reply for every reply of a tenant that failed since a time. Returns how many';
+COMMENT ON FUNCTION whaply.cancel_reply(bigint) IS 'Calls an open reply off. Returns whether it was open';
+COMMENT ON FUNCTION whaply.start_worker() IS 'Starts the reply worker of this database and waits for it, 10 s at most. Returns whether it runs';
+COMMENT ON FUNCTION whaply.stop_worker() IS 'Stops the reply worker of this database and waits for its end, 10 s at most. Returns whether it is gone. It stays away until start_worker() or a restart of the server';
+COMMENT ON FUNCTION whaply.worker_status() IS '{status, pid, preloaded} of the reply worker of this database';
+COMMENT ON FUNCTION whaply.wait_until_idle(interval) IS 'Waits until the worker has nothing open; false if the time is over first. For tests: not in a transaction that has written';
+COMMENT ON FUNCTION whaply.adopt_tenants() IS 'Makes this database the one that speaks for its tenants, after a restore. Fails open replies older than reply_expiry. Returns how many tenants were elsewhere';
+COMMENT ON FUNCTION whaply.home_id() IS 'Names this database: system identifier and OID. A copy has another';
+COMMENT ON FUNCTION whaply.touch_updated_at() IS 'Trigger: updated_at moves with every update that does not move it itself';
+COMMENT ON FUNCTION whaply.extension_created() IS 'Called by the extension''s script: the worker starts when CREATE EXTENSION commits';
+
+-- ingest asks for no secret: EXECUTE is its guard.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA whaply FROM PUBLIC;
+
+SELECT whaply.extension_created();

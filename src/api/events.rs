@@ -1,0 +1,39 @@
+//! `ingest(payload jsonb)`: one webhook of Evolution API, taken exactly once.
+
+use pgrx::JsonB;
+use pgrx::prelude::*;
+use serde_json::json;
+
+use super::arguments::{JsonbText, given};
+use super::or_raise;
+use crate::error::Result;
+use crate::intake::{self, Outcome};
+use crate::store::transaction;
+use crate::webhook::{self, Payload};
+use crate::worker;
+
+#[pg_extern(security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn ingest(payload: Option<JsonbText>) -> JsonB {
+    or_raise(given(payload, "payload").and_then(|payload| take(&webhook::read(&payload.0)?)))
+}
+
+/// Takes a webhook and wakes the worker when the transaction commits.
+pub(super) fn take(payload: &Payload) -> Result<JsonB> {
+    let outcome = intake::ingest(payload, transaction::now())?;
+    if outcome.wakes_worker {
+        worker::wake_at_commit();
+    }
+    Ok(answer(&outcome))
+}
+
+fn answer(outcome: &Outcome) -> JsonB {
+    JsonB(json!({
+        "action": outcome.action,
+        "duplicate": outcome.duplicate,
+        "tenant_id": outcome.tenant_id,
+        "chat_id": outcome.chat_id,
+        "message_id": outcome.message_id,
+        "reply_id": outcome.reply_id,
+    }))
+}

@@ -1,0 +1,15 @@
+//! The functions that SQL can call, a file per verb: each parses its arguments, calls one function
+//! of the inside and returns its answer. No SQL here, and no decision.
+
+mod arguments;
+mod events;
+mod home;
+mod maintenance;
+mod raise;
+mod replies;
+mod sending;
+mod sessions;
+mod webhook;
+mod workers;
+
+pub use raise::or_raise;

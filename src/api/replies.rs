@@ -1,0 +1,61 @@
+//! What an operator does with a reply: try a failed one again, or call an open one off.
+
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::prelude::*;
+
+use super::arguments::given;
+use super::or_raise;
+use super::sessions::tenant_id;
+use crate::conversation::{Action, PauseReason};
+use crate::error::Result;
+use crate::intake::consequences;
+use crate::store::replies::{self, End};
+use crate::store::{deliveries, sessions, transaction};
+use crate::worker;
+
+#[pg_extern]
+fn retry_reply(id: Option<i64>) -> bool {
+    or_raise(given(id, "id").and_then(retry))
+}
+
+#[pg_extern]
+fn retry_replies(instance_name: Option<&str>, since: Option<TimestampWithTimeZone>) -> i64 {
+    or_raise(retry_all(instance_name, since))
+}
+
+fn retry_all(instance_name: Option<&str>, since: Option<TimestampWithTimeZone>) -> Result<i64> {
+    let tenant_id = tenant_id(instance_name)?;
+    let failed = replies::failed_since(tenant_id, given(since, "since")?)?;
+    failed.into_iter().try_fold(0, |retried, id| Ok(retried + i64::from(retry(id)?)))
+}
+
+/// Queues a failed reply again, and ends the pause that its failure caused.
+fn retry(id: i64) -> Result<bool> {
+    let Some(chat) = replies::find_failed(id)? else { return Ok(false) };
+    let Some(session) = sessions::lock(&chat)? else { return Ok(false) };
+    if session.pause_reason.as_deref() == Some(PauseReason::AiFailed.as_str()) {
+        sessions::resume(&chat)?;
+    }
+    if !replies::reopen(id, transaction::now())? {
+        return Ok(false);
+    }
+    replies::reopen_questions(id)?;
+    worker::wake_at_commit();
+    Ok(true)
+}
+
+#[pg_extern]
+fn cancel_reply(id: Option<i64>) -> bool {
+    or_raise(given(id, "id").and_then(cancel))
+}
+
+fn cancel(id: i64) -> Result<bool> {
+    let Some(reply) = replies::open_by_id(id)? else { return Ok(false) };
+    sessions::lock(&reply.chat)?;
+    // Another transaction may have ended it while this one waited for the lock.
+    let Some(reply) = replies::open_by_id(id)? else { return Ok(false) };
+    consequences::close_questions(&reply, Action::CancelledPaused)?;
+    replies::finish(id, End::Cancelled, Some("cancelled by cancel_reply"))?;
+    deliveries::cancel_of_reply(id, "cancelled by cancel_reply")?;
+    Ok(true)
+}

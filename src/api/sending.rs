@@ -1,0 +1,38 @@
+//! `send_message`: a person or a program of the business writes through this database.
+
+use pgrx::prelude::*;
+
+use super::arguments::given;
+use super::or_raise;
+use super::sessions::named_chat;
+use crate::error::{Error, Result};
+use crate::intake::consequences;
+use crate::store::deliveries::{self, Kind};
+use crate::store::sessions;
+use crate::worker;
+
+#[pg_extern]
+fn send_message(
+    instance_name: Option<&str>,
+    chat_id: Option<&str>,
+    text: Option<&str>,
+    pause: default!(Option<bool>, "false"),
+) -> i64 {
+    or_raise(send(instance_name, chat_id, text, pause.unwrap_or(false)))
+}
+
+fn send(instance_name: Option<&str>, chat_id: Option<&str>, text: Option<&str>, pause: bool) -> Result<i64> {
+    let chat = named_chat(instance_name, chat_id)?;
+    let text = given(text, "text")?;
+    if text.trim().is_empty() {
+        return Err(Error::InvalidArgument { argument: "text", reason: "it is empty".to_owned() });
+    }
+    sessions::create_and_lock(&chat)?;
+    if pause {
+        sessions::pause(&chat, "manual_pause", None)?;
+        consequences::stop_speaking(&chat, "an operator took over by send_message", true)?;
+    }
+    let id = deliveries::add(&chat, None, Kind::Operator, 1, text)?;
+    worker::wake_at_commit();
+    Ok(id)
+}

@@ -1,0 +1,69 @@
+//! Evolution API 2.3.6 as whaply sees it: the three calls it makes and what each answer means.
+//! Pure: nothing here opens a socket or decides when to try again.
+
+mod connection_state;
+mod error;
+mod find_messages;
+mod send_text;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use url::Url;
+
+pub use connection_state::{State, connection_state, read_connection_state};
+pub use find_messages::{FoundMessage, find_messages, read_found};
+pub use send_text::{
+    NotSent, NotSentClass, SendOutcome, SentMessage, Uncertain, read_send_text, send_text,
+};
+
+use crate::exchange::{HttpRequest, Method, Secret};
+
+/// One WhatsApp number on one Evolution server.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// `tenants.evo_server_url`; may have a path prefix.
+    pub base_url: Url,
+    pub name: String,
+    /// The instance's token or the server's global key; both open the calls made here.
+    pub api_key: Option<Secret>,
+}
+
+/// A call to `{base}/{group}/{action}/{instance}`; a GET has no body.
+fn request(
+    instance: &Instance,
+    method: Method,
+    route: [&str; 2],
+    body: Option<Value>,
+    timeout: Duration,
+) -> HttpRequest {
+    let mut headers = Vec::new();
+    if let Some(key) = &instance.api_key {
+        headers.push(("apikey", key.clone()));
+    }
+    if body.is_some() {
+        headers.push(("content-type", Secret::new("application/json")));
+    }
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    HttpRequest {
+        method,
+        url: url(instance, route),
+        headers,
+        body,
+        timeout,
+    }
+}
+
+/// A query is dropped: Evolution lets its `instanceName` overrule the one in the path.
+fn url(instance: &Instance, route: [&str; 2]) -> Url {
+    let mut url = instance.base_url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails for URLs without a path, such as mailto:, which the network refuses.
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(route).push(&instance.name);
+    }
+    url
+}

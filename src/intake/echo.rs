@@ -1,0 +1,44 @@
+//! Messages of which nobody could say whether they were ours while a send was in flight: decided
+//! when no send is, each by the table as if it came only now, but at its own time.
+
+use chrono::{DateTime, Utc};
+
+use super::message::{Arrival, time_of};
+use crate::conversation::{ChatFacts, decide};
+use crate::error::Result;
+use crate::settings;
+use crate::store::processed_events::PendingEcho;
+use crate::store::{Chat, deliveries, processed_events, sessions, tenants};
+use crate::webhook::{self, Body};
+
+/// Decides what can be decided; how many messages.
+pub fn settle_all(now: DateTime<Utc>) -> Result<usize> {
+    let mut settled = 0;
+    for chat in processed_events::chats_with_decidable_echoes()? {
+        // Held by somebody: found again at the next look.
+        if sessions::exists(&chat)? && sessions::try_lock(&chat)?.is_none() {
+            continue;
+        }
+        for pending in processed_events::pending_echoes(&chat)? {
+            settle(&chat, &pending, now)?;
+            settled += 1;
+        }
+    }
+    Ok(settled)
+}
+
+fn settle(chat: &Chat, pending: &PendingEcho, now: DateTime<Utc>) -> Result<()> {
+    let Ok(payload) = webhook::read(&pending.raw) else { return Ok(()) };
+    let Body::Message(message) = &payload.body else { return Ok(()) };
+    let Some(tenant) = tenants::by_instance(&payload.envelope.instance, &settings::behaviour())? else {
+        return Ok(());
+    };
+    let facts = ChatFacts {
+        is_our_delivery: deliveries::by_message_id(tenant.id, &message.id)?,
+        send_in_flight: false,
+        ..ChatFacts::default()
+    };
+    let sent_at = time_of(message, now);
+    let decision = decide(message, facts, &tenant.rules, sent_at, now);
+    Arrival { tenant: &tenant, payload: &payload, message, sent_at, now }.settle(chat, &decision)
+}

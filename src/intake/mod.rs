@@ -1,0 +1,94 @@
+//! From a webhook to rows, in one transaction: read what the event needs to know, ask
+//! `conversation/` what it means, write what follows. It decides nothing itself, and holds no SQL.
+
+mod change;
+mod chat;
+pub mod consequences;
+pub mod echo;
+mod message;
+
+use chrono::{DateTime, Utc};
+
+use crate::conversation::Action;
+use crate::error::{Error, Result};
+use crate::settings::{self, Behaviour};
+use crate::store::{chat_aliases, tenants, tenants::Tenant};
+use crate::webhook::{self, Body, Payload};
+
+/// What was done with an event: the answer of `ingest`.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub action: String,
+    /// The event was seen before: `action` is what was done then (or what became of it).
+    pub duplicate: bool,
+    pub tenant_id: i32,
+    pub chat_id: Option<String>,
+    pub message_id: Option<String>,
+    pub reply_id: Option<i64>,
+    /// Whether the worker has something to do after the commit.
+    pub wakes_worker: bool,
+}
+
+impl Outcome {
+    fn new(tenant: &Tenant, action: Action) -> Self {
+        Self {
+            action: action.as_str().to_owned(),
+            duplicate: false,
+            tenant_id: tenant.id,
+            chat_id: None,
+            message_id: None,
+            reply_id: None,
+            wakes_worker: false,
+        }
+    }
+
+    fn duplicate(tenant: &Tenant, message_id: &str, action: String) -> Self {
+        Self {
+            action,
+            duplicate: true,
+            message_id: Some(message_id.to_owned()),
+            ..Self::new(tenant, Action::IgnoredEvent)
+        }
+    }
+}
+
+/// Takes one webhook, exactly once.
+///
+/// Errors: no tenant has its instance (P0002); then nothing is stored.
+pub fn ingest(payload: &Payload, now: DateTime<Utc>) -> Result<Outcome> {
+    let defaults = settings::behaviour();
+    let tenant = tenant_of(payload, &defaults)?;
+    match &payload.body {
+        Body::Message(message) => message::take(&tenant, payload, message, now),
+        Body::Receipt(receipt) => change::receipt(&tenant, receipt),
+        Body::Change(change) => change::take(&tenant, change, now),
+        Body::Line(state) => {
+            let moved = tenants::set_connection_state(tenant.id, state.as_str())?;
+            Ok(Outcome { wakes_worker: moved, ..Outcome::new(&tenant, Action::Line) })
+        }
+        Body::Aliases(pairs) => {
+            chat::learn_pairs(tenant.id, pairs)?;
+            Ok(Outcome::new(&tenant, Action::Aliases))
+        }
+        Body::History => Ok(Outcome::new(&tenant, Action::History)),
+        Body::Other => Ok(Outcome::new(&tenant, Action::IgnoredEvent)),
+    }
+}
+
+fn tenant_of(payload: &Payload, defaults: &Behaviour) -> Result<Tenant> {
+    let instance = &payload.envelope.instance;
+    tenants::by_instance(instance, defaults)?.ok_or_else(|| Error::UnknownInstance { instance: instance.clone() })
+}
+
+/// The chat that a person means by a JID, a LID or a phone number in any writing. A chat never
+/// seen has the JID itself as its name.
+pub fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store::Chat> {
+    let jid = webhook::Jid::from_any_writing(writing).ok_or_else(|| Error::InvalidArgument {
+        argument: "chat_id",
+        reason: "it is no JID, LID or phone number".to_owned(),
+    })?;
+    let names: Vec<String> = jid.phone_variants().iter().map(|jid| jid.as_str().to_owned()).collect();
+    let known = chat_aliases::sessions_of(tenant_id, &names)?;
+    let chat_id = known.into_iter().next().unwrap_or_else(|| jid.as_str().to_owned());
+    Ok(crate::store::Chat { tenant_id, chat_id })
+}

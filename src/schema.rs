@@ -1,0 +1,8 @@
+//! The order of the extension's script: what is in `sql/`, and what each file needs before it.
+
+use pgrx::prelude::*;
+
+extension_sql_file!("../sql/refuse.sql", name = "refuse", bootstrap);
+extension_sql_file!("../sql/tables.sql", name = "tables", requires = [crate::api::home::home_id]);
+extension_sql_file!("../sql/views.sql", name = "views", requires = ["tables"]);
+extension_sql_file!("../sql/finish.sql", name = "finish", finalize);

@@ -1,0 +1,301 @@
+//! Table `deliveries`: the WhatsApp messages that go out. The commit of `sending` is the point of
+//! no return; the result of a call is written by (delivery, attempt) whatever became of its reply.
+
+use chrono::{DateTime, Utc};
+
+use super::sql::{self, Row};
+use super::Chat;
+use crate::error::Result;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A part of an answer: obeys pauses.
+    Reply,
+    /// The tenant's words for a failure: cancelled by a takeover only.
+    Fallback,
+    /// `send_message`: always sent.
+    Operator,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Reply => "reply",
+            Self::Fallback => "fallback",
+            Self::Operator => "operator",
+        }
+    }
+
+    fn from_column(text: &str) -> Self {
+        match text {
+            "operator" => Self::Operator,
+            "fallback" => Self::Fallback,
+            _ => Self::Reply,
+        }
+    }
+}
+
+/// How a delivery ended without being sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSent {
+    Cancelled,
+    Failed,
+}
+
+/// An outgoing message.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub id: i64,
+    pub chat: Chat,
+    pub reply_id: Option<i64>,
+    pub kind: Kind,
+    pub part: i32,
+    pub text: String,
+    pub attempt: i32,
+    pub deferrals: i32,
+    pub lookups: i32,
+    pub attempted_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+}
+
+fn read(row: &Row<'_, '_>) -> Result<Delivery> {
+    Ok(Delivery {
+        id: row.get(1)?,
+        chat: Chat { tenant_id: row.get(2)?, chat_id: row.get(3)? },
+        reply_id: row.find(4)?,
+        kind: Kind::from_column(&row.get::<String>(5)?),
+        part: row.get(6)?,
+        text: row.get(7)?,
+        attempt: row.get(8)?,
+        deferrals: row.get(9)?,
+        lookups: row.get(10)?,
+        attempted_at: row.find_time(11)?,
+        created_at: row.time(12)?,
+    })
+}
+
+/// Stores an outgoing message; the worker sends it.
+pub fn add(chat: &Chat, reply_id: Option<i64>, kind: Kind, part: i32, text: &str) -> Result<i64> {
+    let id = sql::query_one(
+        "INSERT INTO whaply.deliveries (tenant_id, chat_id, reply_id, kind, part, text, due_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp()) RETURNING id",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            reply_id.into(),
+            kind.as_str().into(),
+            part.into(),
+            text.into(),
+        ],
+        |row| row.get(1),
+    )?;
+    id.ok_or_else(|| crate::error::Error::Internal("INSERT INTO deliveries returned no id".to_owned()))
+}
+
+/// The chats whose next delivery may be sent now: due, nothing in flight or undecided before it,
+/// the tenant at home here with an open line. Locks nothing.
+pub fn due(limit: i64) -> Result<Vec<i64>> {
+    sql::query(
+        "SELECT d.id FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
+          WHERE d.state = 'pending' AND d.due_at <= clock_timestamp() \
+            AND t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
+            AND NOT EXISTS (SELECT FROM whaply.deliveries o \
+                             WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id \
+                               AND (o.state IN ('sending', 'uncertain') OR (o.state = 'pending' AND o.id < d.id))) \
+          ORDER BY d.due_at, d.id LIMIT $1",
+        &[limit.into()],
+        read_id,
+    )
+}
+
+/// The deliveries of unknown end that Evolution may be asked about now. Locks nothing.
+pub fn due_for_lookup(limit: i64) -> Result<Vec<i64>> {
+    sql::query(
+        "SELECT d.id FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
+          WHERE d.state = 'uncertain' AND d.due_at <= clock_timestamp() AND t.home = whaply.home_id() \
+          ORDER BY d.due_at, d.id LIMIT $1",
+        &[limit.into()],
+        read_id,
+    )
+}
+
+fn read_id(row: &Row<'_, '_>) -> Result<i64> {
+    row.get(1)
+}
+
+/// A delivery in one of these states, by its id; the caller holds the session's lock.
+pub fn find(id: i64, states: &[&str]) -> Result<Option<Delivery>> {
+    let states: Vec<String> = states.iter().map(|&state| state.to_owned()).collect();
+    sql::query_one(
+        "SELECT id, tenant_id, chat_id::text, reply_id, kind, part, text, attempt, deferrals, lookups, attempted_at, \
+                created_at \
+           FROM whaply.deliveries WHERE id = $1 AND state = ANY ($2)",
+        &[id.into(), states.into()],
+        read,
+    )
+}
+
+/// pending -> sending. The caller makes the commit synchronous: after it the request leaves.
+pub fn begin(id: i64) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.deliveries \
+            SET state = 'sending', attempt = attempt + 1, attempted_at = clock_timestamp(), lookups = 0, error = NULL \
+          WHERE id = $1",
+        &[id.into()],
+    )?;
+    Ok(())
+}
+
+/// Records that Evolution took the message; false if that is known already, or the message id
+/// belongs to another delivery.
+pub fn sent(id: i64, message_id: &str) -> Result<bool> {
+    let changed = sql::execute(
+        "UPDATE whaply.deliveries d \
+            SET state = 'sent', message_id = $2, error = NULL, due_at = NULL, finished_at = clock_timestamp() \
+          WHERE id = $1 AND state <> 'sent' \
+            AND NOT EXISTS (SELECT FROM whaply.deliveries o WHERE o.tenant_id = d.tenant_id AND o.message_id = $2)",
+        &[id.into(), message_id.into()],
+    )?;
+    Ok(changed > 0)
+}
+
+/// sending -> pending: it did not leave, and is tried again at `due_at`.
+pub fn try_again(id: i64, due_at: DateTime<Utc>, deferred: bool, error: &str) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.deliveries SET state = 'pending', due_at = $2, deferrals = deferrals + $3, error = $4 \
+          WHERE id = $1",
+        &[id.into(), sql::time(due_at).into(), i32::from(deferred).into(), error.into()],
+    )?;
+    Ok(())
+}
+
+/// -> uncertain: Evolution is asked at `look_at` whether it was sent.
+pub fn uncertain(id: i64, look_at: DateTime<Utc>, error: &str) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.deliveries SET state = 'uncertain', due_at = $2, error = $3 WHERE id = $1",
+        &[id.into(), sql::time(look_at).into(), error.into()],
+    )?;
+    Ok(())
+}
+
+/// A look into Evolution's store found nothing: once more at `look_at`.
+pub fn looked(id: i64, look_at: DateTime<Utc>, counted: bool) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.deliveries SET lookups = lookups + $3, due_at = $2 WHERE id = $1 AND state = 'uncertain'",
+        &[id.into(), sql::time(look_at).into(), i32::from(counted).into()],
+    )?;
+    Ok(())
+}
+
+/// Ends a delivery that will not be sent.
+pub fn end(id: i64, how: NotSent, error: &str) -> Result<()> {
+    let state = match how {
+        NotSent::Cancelled => "cancelled",
+        NotSent::Failed => "failed",
+    };
+    sql::execute(
+        "UPDATE whaply.deliveries SET state = $2, error = $3, due_at = NULL, finished_at = clock_timestamp() \
+          WHERE id = $1",
+        &[id.into(), state.into(), error.into()],
+    )?;
+    Ok(())
+}
+
+/// Cancels what has not left in a chat, but for what an operator wrote; `fallback` too only where a
+/// human took over. How many.
+pub fn cancel_pending(chat: &Chat, fallback_too: bool, why: &str) -> Result<usize> {
+    sql::execute(
+        "UPDATE whaply.deliveries SET state = 'cancelled', error = $4, due_at = NULL, finished_at = clock_timestamp() \
+          WHERE tenant_id = $1 AND chat_id = $2 AND state = 'pending' \
+            AND (kind = 'reply' OR (kind = 'fallback' AND $3))",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), fallback_too.into(), why.into()],
+    )
+}
+
+/// Cancels what has not left of one reply.
+pub fn cancel_of_reply(reply_id: i64, why: &str) -> Result<usize> {
+    sql::execute(
+        "UPDATE whaply.deliveries SET state = 'cancelled', error = $2, due_at = NULL, finished_at = clock_timestamp() \
+          WHERE reply_id = $1 AND state = 'pending'",
+        &[reply_id.into(), why.into()],
+    )
+}
+
+/// How many messages of a reply are still to be sent or decided.
+pub fn open_of_reply(reply_id: i64) -> Result<i64> {
+    let open = sql::query_one(
+        "SELECT count(*) FROM whaply.deliveries \
+          WHERE reply_id = $1 AND state IN ('pending', 'sending', 'uncertain')",
+        &[reply_id.into()],
+        |row| row.get(1),
+    )?;
+    Ok(open.unwrap_or(0))
+}
+
+/// Whether a delivery of the tenant has this message id; who wrote it, and for which reply.
+pub fn by_message_id(tenant_id: i32, message_id: &str) -> Result<bool> {
+    Ok(sql::query_one(
+        "SELECT 1 FROM whaply.deliveries WHERE tenant_id = $1 AND message_id = $2",
+        &[tenant_id.into(), message_id.into()],
+        |row| row.get::<i32>(1),
+    )?
+    .is_some())
+}
+
+/// Whether a call of ours has not ended: in this chat, or anywhere in the tenant (None).
+pub fn in_flight(tenant_id: i32, chat_id: Option<&str>) -> Result<bool> {
+    Ok(sql::query_one(
+        "SELECT 1 FROM whaply.deliveries \
+          WHERE tenant_id = $1 AND ($2 IS NULL OR chat_id = $2) AND state IN ('sending', 'uncertain') LIMIT 1",
+        &[tenant_id.into(), chat_id.map(str::to_owned).into()],
+        |row| row.get::<i32>(1),
+    )?
+    .is_some())
+}
+
+/// Message ids of ours in a tenant among these: what a look into Evolution's store must not take
+/// for the delivery in question.
+pub fn known_ids(tenant_id: i32, message_ids: &[String]) -> Result<Vec<String>> {
+    sql::query(
+        "SELECT message_id::text FROM whaply.deliveries WHERE tenant_id = $1 AND message_id = ANY ($2)",
+        &[tenant_id.into(), message_ids.to_vec().into()],
+        |row| row.get(1),
+    )
+}
+
+/// The id of the last message of ours in a chat that Evolution confirmed.
+pub fn last_confirmed(chat: &Chat) -> Result<Option<String>> {
+    sql::query_one(
+        "SELECT message_id::text FROM whaply.deliveries \
+          WHERE tenant_id = $1 AND chat_id = $2 AND state = 'sent' AND message_id IS NOT NULL \
+          ORDER BY id DESC LIMIT 1",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
+        |row| row.get(1),
+    )
+}
+
+/// Calls that a worker of before left open have an unknown end.
+pub fn orphans_to_uncertain(look_at: DateTime<Utc>) -> Result<usize> {
+    sql::execute(
+        "UPDATE whaply.deliveries \
+            SET state = 'uncertain', due_at = $1, error = 'the worker ended during the call' \
+          WHERE state = 'sending'",
+        &[sql::time(look_at).into()],
+    )
+}
+
+/// When the next delivery of this database is due, or the next look at an uncertain one. One that
+/// waits behind another is woken by the end of that one.
+pub fn next_due_at() -> Result<Option<DateTime<Utc>>> {
+    let next = sql::query_one(
+        "SELECT min(d.due_at) FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
+          WHERE d.state IN ('pending', 'uncertain') AND t.home = whaply.home_id() \
+            AND (d.state = 'uncertain' OR coalesce(t.connection_state, 'open') = 'open') \
+            AND NOT EXISTS (SELECT FROM whaply.deliveries o \
+                             WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id AND o.id <> d.id \
+                               AND (o.state IN ('sending', 'uncertain') OR (o.state = 'pending' AND o.id < d.id)))",
+        &[],
+        |row| row.find_time(1),
+    )?;
+    Ok(next.flatten())
+}

@@ -1,0 +1,93 @@
+//! The extension itself in this database: whether it is there, and the lock that makes one worker
+//! the only one.
+
+use pgrx::pg_sys;
+
+use super::sql;
+use crate::error::Result;
+
+/// How many tables the next statement names.
+const TABLES: usize = 7;
+
+/// "whaply" in ASCII, cut to 48 bits: the advisory lock of the reply worker.
+const WORKER_LOCK: i64 = 0x7768_6170_6c79;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    Ready,
+    /// Somebody drops or alters one of the tables at this moment.
+    Locked,
+    #[default]
+    Gone,
+}
+
+/// Whether this database has the extension with all its tables, and takes their weakest lock
+/// without ever waiting: a worker that waited for DROP EXTENSION could deadlock with it.
+pub fn presence() -> Result<Presence> {
+    let tables = sql::query(
+        "SELECT c.oid FROM pg_catalog.pg_extension x \
+           JOIN pg_catalog.pg_namespace n ON n.nspname = 'whaply' \
+           JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' \
+          WHERE x.extname = 'whaply' \
+            AND c.relname IN ('tenants', 'chat_aliases', 'sessions', 'messages', 'processed_events', 'replies', \
+                              'deliveries') \
+          ORDER BY c.oid",
+        &[],
+        |row| row.get::<pg_sys::Oid>(1),
+    )?;
+    if tables.len() < TABLES {
+        return Ok(Presence::Gone);
+    }
+    for table in tables {
+        // SAFETY: in a transaction on the main thread; the lock ends with it.
+        let locked =
+            unsafe { pg_sys::ConditionalLockRelationOid(table, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        if !locked {
+            return Ok(Presence::Locked);
+        }
+    }
+    Ok(Presence::Ready)
+}
+
+/// Makes this process the reply worker of the database, until it ends; false if another one is.
+pub fn become_the_worker() -> Result<bool> {
+    let locked = sql::query_one("SELECT pg_try_advisory_lock($1)", &[WORKER_LOCK.into()], |row| row.get(1))?;
+    Ok(locked.unwrap_or(false))
+}
+
+/// The process that is the reply worker of this database, if one is.
+pub fn worker_pid() -> Result<Option<i32>> {
+    sql::query_one(
+        "SELECT l.pid FROM pg_catalog.pg_locks l \
+           JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = current_database() \
+          WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+            AND (l.classid::bigint << 32 | l.objid::bigint) = $1",
+        &[WORKER_LOCK.into()],
+        |row| row.get(1),
+    )
+}
+
+/// Ends a process as `pg_terminate_backend` does.
+pub fn terminate(pid: i32) -> Result<bool> {
+    let ended = sql::query_one("SELECT pg_terminate_backend($1)", &[pid.into()], |row| row.get(1))?;
+    Ok(ended.unwrap_or(false))
+}
+
+/// Whether the reply worker of this database has nothing to do: nothing open that it may work on.
+pub fn is_idle() -> Result<bool> {
+    let idle = sql::query_one(
+        "SELECT NOT EXISTS ( \
+             SELECT FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
+              WHERE r.state IN ('waiting', 'generating', 'sending') AND t.home = whaply.home_id() \
+                AND coalesce(t.connection_state, 'open') = 'open') \
+            AND NOT EXISTS ( \
+             SELECT FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
+              WHERE d.state IN ('pending', 'sending', 'uncertain') AND t.home = whaply.home_id() \
+                AND (d.state <> 'pending' OR coalesce(t.connection_state, 'open') = 'open')) \
+            AND NOT EXISTS ( \
+             SELECT FROM whaply.processed_events e WHERE e.action_taken = 'pending_echo')",
+        &[],
+        |row| row.get(1),
+    )?;
+    Ok(idle.unwrap_or(true))
+}

@@ -1,0 +1,261 @@
+//! Table `messages`: what was said in a chat, by whom, and what became of it.
+
+use chrono::{DateTime, Utc};
+
+use super::{Chat, sql};
+use crate::conversation::Sender;
+use crate::error::Result;
+use crate::webhook::Status;
+
+/// A message to store, as its event brought it.
+pub struct NewMessage<'a> {
+    pub message_id: &'a str,
+    pub from_me: bool,
+    pub message_type: &'a str,
+    pub text: Option<&'a str>,
+    pub raw: &'a str,
+    pub sent_at: DateTime<Utc>,
+    pub sender: Sender,
+    pub status: Option<Status>,
+}
+
+/// What storing a message came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is new, or took the place of a placeholder or of an edit that came before it.
+    New,
+    /// It was deleted before it arrived: it is there, without being a question.
+    DeletedAlready,
+    /// Another event stored it before.
+    Known,
+}
+
+/// Stores a message once. A row without a sender is an edit or deletion that came first: the
+/// message takes its place and keeps the edited text. A row of a customer without a text may be a
+/// placeholder whose content comes now.
+pub fn store(chat: &Chat, message: &NewMessage<'_>) -> Result<Stored> {
+    let stored = sql::query_one(
+        "INSERT INTO whaply.messages AS m \
+                (tenant_id, chat_id, message_id, from_me, message_type, text, raw, sent_at, sender, status) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10) \
+         ON CONFLICT (tenant_id, message_id) DO UPDATE \
+            SET chat_id = excluded.chat_id, from_me = excluded.from_me, message_type = excluded.message_type, \
+                text = CASE WHEN m.sender IS NULL THEN coalesce(m.text, excluded.text) ELSE excluded.text END, \
+                raw = excluded.raw, sent_at = excluded.sent_at, sender = excluded.sender, \
+                status = coalesce(m.status, excluded.status) \
+          WHERE m.sender IS NULL \
+             OR (m.sender = 'customer' AND excluded.sender = 'customer' AND m.text IS NULL \
+                 AND NOT EXISTS (SELECT FROM whaply.processed_events e WHERE e.tenant_id = m.tenant_id \
+                                    AND e.message_id = m.message_id AND e.event_type = 'messages.upsert')) \
+         RETURNING deleted_at IS NOT NULL",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            message.message_id.into(),
+            message.from_me.into(),
+            message.message_type.into(),
+            message.text.map(str::to_owned).into(),
+            message.raw.into(),
+            sql::time(message.sent_at).into(),
+            message.sender.as_str().into(),
+            message.status.map(|status| status.as_str().to_owned()).into(),
+        ],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(match stored {
+        Some(false) => Stored::New,
+        Some(true) => Stored::DeletedAlready,
+        None => Stored::Known,
+    })
+}
+
+/// A message of ours that Evolution confirmed, before or after its echo came.
+pub struct OwnMessage<'a> {
+    pub message_id: &'a str,
+    pub text: &'a str,
+    pub sent_at: DateTime<Utc>,
+    pub sender: Sender,
+    pub reply_id: Option<i64>,
+}
+
+/// Stores or completes a message of ours: an echo that came first has no reply and a wrong sender.
+pub fn store_own(chat: &Chat, message: &OwnMessage<'_>) -> Result<()> {
+    sql::execute(
+        "INSERT INTO whaply.messages AS m \
+                (tenant_id, chat_id, message_id, from_me, message_type, text, sent_at, sender, reply_id, status) \
+         VALUES ($1, $2, $3, true, 'conversation', $4, $5, $6, $7, 'PENDING') \
+         ON CONFLICT (tenant_id, message_id) DO UPDATE \
+            SET chat_id = excluded.chat_id, sender = excluded.sender, reply_id = excluded.reply_id, \
+                text = coalesce(m.text, excluded.text)",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            message.message_id.into(),
+            message.text.into(),
+            sql::time(message.sent_at).into(),
+            message.sender.as_str().into(),
+            message.reply_id.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The echo of a message of ours brings its payload: kept, for debugging, where there is none.
+pub fn keep_echo(tenant_id: i32, message_id: &str, raw: &str) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.messages SET raw = $3::jsonb WHERE tenant_id = $1 AND message_id = $2 AND raw IS NULL",
+        &[tenant_id.into(), message_id.into(), raw.into()],
+    )?;
+    Ok(())
+}
+
+/// An undecided message has found its author.
+pub fn set_sender(tenant_id: i32, message_id: &str, sender: Sender) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.messages SET sender = $3 WHERE tenant_id = $1 AND message_id = $2",
+        &[tenant_id.into(), message_id.into(), sender.as_str().into()],
+    )?;
+    Ok(())
+}
+
+/// Sets the status of a message whose row the caller has locked and compared.
+pub fn set_status(tenant_id: i32, message_id: &str, to: Status) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.messages SET status = $3 WHERE tenant_id = $1 AND message_id = $2",
+        &[tenant_id.into(), message_id.into(), to.as_str().into()],
+    )?;
+    Ok(())
+}
+
+/// The status of a message: None if there is no such message. Locks its row.
+pub fn lock_status(tenant_id: i32, message_id: &str) -> Result<Option<Option<Status>>> {
+    sql::query_one(
+        "SELECT status FROM whaply.messages WHERE tenant_id = $1 AND message_id = $2 FOR NO KEY UPDATE",
+        &[tenant_id.into(), message_id.into()],
+        |row| Ok(row.find::<String>(1)?.and_then(|text| Status::parse(&text))),
+    )
+}
+
+/// A message that an edit or a deletion names.
+pub struct Changed {
+    /// None while the message itself has not come.
+    pub chat: Option<Chat>,
+    pub sender_is_customer: bool,
+}
+
+pub fn find(tenant_id: i32, message_id: &str) -> Result<Option<Changed>> {
+    sql::query_one(
+        "SELECT chat_id::text, sender FROM whaply.messages \
+          WHERE tenant_id = $1 AND message_id = $2",
+        &[tenant_id.into(), message_id.into()],
+        |row| {
+            let sender = row.find::<String>(2)?;
+            Ok(Changed {
+                chat: if sender.is_some() { Some(Chat { tenant_id, chat_id: row.get(1)? }) } else { None },
+                sender_is_customer: sender.as_deref() == Some(Sender::Customer.as_str()),
+            })
+        },
+    )
+}
+
+/// The newest edit wins; whether this one is the newest. Before its message it waits in a row of
+/// its own, without a chat and without a sender.
+pub fn edit(tenant_id: i32, message_id: &str, text: Option<&str>, at: DateTime<Utc>) -> Result<bool> {
+    let changed = sql::execute(
+        "INSERT INTO whaply.messages AS m (tenant_id, chat_id, message_id, message_type, text, sent_at, edited_at) \
+         VALUES ($1, '', $2, 'protocolMessage', $3, $4, $4) \
+         ON CONFLICT (tenant_id, message_id) DO UPDATE \
+            SET text = excluded.text, edited_at = excluded.edited_at \
+          WHERE m.deleted_at IS NULL AND (m.edited_at IS NULL OR m.edited_at < excluded.edited_at)",
+        &[
+            tenant_id.into(),
+            message_id.into(),
+            text.map(str::to_owned).into(),
+            sql::time(at).into(),
+        ],
+    )?;
+    Ok(changed > 0)
+}
+
+/// Marks a message as deleted for everyone; whether it was not yet. Its text stays, for the owner.
+pub fn delete(tenant_id: i32, message_id: &str, at: DateTime<Utc>) -> Result<bool> {
+    let changed = sql::execute(
+        "INSERT INTO whaply.messages AS m (tenant_id, chat_id, message_id, message_type, sent_at, deleted_at) \
+         VALUES ($1, '', $2, 'protocolMessage', $3, $3) \
+         ON CONFLICT (tenant_id, message_id) DO UPDATE SET deleted_at = excluded.deleted_at \
+          WHERE m.deleted_at IS NULL",
+        &[tenant_id.into(), message_id.into(), sql::time(at).into()],
+    )?;
+    Ok(changed > 0)
+}
+
+/// A line of the chat as the model will see it.
+pub struct HistoryRow {
+    pub from_me: bool,
+    pub text: Option<String>,
+    /// Present where the message has more than a text: its payload tells what.
+    pub raw: Option<String>,
+    pub is_deleted: bool,
+}
+
+/// The newest messages of a chat under all its names, oldest first.
+pub fn history(chat: &Chat, limit: i32) -> Result<Vec<HistoryRow>> {
+    let mut rows = sql::query(
+        "SELECT m.from_me, m.text, \
+                CASE WHEN m.message_type IS DISTINCT FROM 'conversation' THEN m.raw::text END, \
+                m.deleted_at IS NOT NULL \
+           FROM whaply.messages m \
+          WHERE m.tenant_id = $1 AND m.sender IS NOT NULL \
+            AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                               WHERE a.tenant_id = $1 AND a.chat_id = $2) \
+          ORDER BY m.sent_at DESC, m.id DESC LIMIT $3",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), limit.into()],
+        |row| {
+            Ok(HistoryRow { from_me: row.get(1)?, text: row.find(2)?, raw: row.find(3)?, is_deleted: row.get(4)? })
+        },
+    )?;
+    rows.reverse();
+    Ok(rows)
+}
+
+/// Stamps the questions of a chat that no reply has claimed yet with the reply that reads them now;
+/// how many still stand (not deleted by the customer), those stamped by an earlier claim included.
+pub fn claim_questions(chat: &Chat, reply_id: i64, since: DateTime<Utc>) -> Result<i64> {
+    let standing = sql::query_one(
+        "WITH claimed AS ( \
+             UPDATE whaply.messages m SET reply_id = $3 \
+               FROM whaply.processed_events e \
+              WHERE m.tenant_id = $1 AND m.sent_at >= $4 AND m.sender = 'customer' \
+                AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                   WHERE a.tenant_id = $1 AND a.chat_id = $2) \
+                AND (m.reply_id IS NULL OR m.reply_id = $3) \
+                AND e.tenant_id = $1 AND e.message_id = m.message_id AND e.event_type = 'messages.upsert' \
+                AND e.action_taken = 'ai_queued' \
+             RETURNING m.deleted_at) \
+         SELECT count(*) FILTER (WHERE deleted_at IS NULL) FROM claimed",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            reply_id.into(),
+            sql::time(since).into(),
+        ],
+        |row| row.get::<i64>(1),
+    )?;
+    Ok(standing.unwrap_or(0))
+}
+
+/// The time of the oldest question in a chat that no reply has read, for the reply that will.
+pub fn oldest_unclaimed_question(chat: &Chat, since: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    let oldest = sql::query_one(
+        "SELECT min(m.sent_at) FROM whaply.messages m \
+           JOIN whaply.processed_events e ON e.tenant_id = m.tenant_id AND e.message_id = m.message_id \
+                AND e.event_type = 'messages.upsert' AND e.action_taken = 'ai_queued' \
+          WHERE m.tenant_id = $1 AND m.sent_at >= $3 AND m.sender = 'customer' AND m.reply_id IS NULL \
+            AND m.deleted_at IS NULL \
+            AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                               WHERE a.tenant_id = $1 AND a.chat_id = $2)",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), sql::time(since).into()],
+        |row| row.find_time(1),
+    )?;
+    Ok(oldest.flatten())
+}

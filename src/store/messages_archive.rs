@@ -1,0 +1,28 @@
+//! Table `messages_archive`: the user's own, made on first use here or by their own statement
+//! (`CREATE TABLE messages_archive (LIKE messages INCLUDING ALL)`). Never read by whaply.
+
+use super::sql;
+use crate::error::Result;
+
+/// Moves messages stored more than this many days ago; how many. One that is in the archive
+/// already is not doubled.
+pub fn move_older_than(days: i32) -> Result<i64> {
+    if !exists()? {
+        sql::execute("CREATE TABLE whaply.messages_archive (LIKE whaply.messages INCLUDING ALL)", &[])?;
+    }
+    let moved = sql::query_one(
+        "WITH moved AS ( \
+             DELETE FROM whaply.messages WHERE created_at < now() - make_interval(days => $1) RETURNING *), \
+         kept AS ( \
+             INSERT INTO whaply.messages_archive SELECT * FROM moved ON CONFLICT DO NOTHING) \
+         SELECT count(*) FROM moved",
+        &[days.into()],
+        |row| row.get(1),
+    )?;
+    Ok(moved.unwrap_or(0))
+}
+
+fn exists() -> Result<bool> {
+    let exists = sql::query_one("SELECT to_regclass('whaply.messages_archive') IS NOT NULL", &[], |row| row.get(1))?;
+    Ok(exists.unwrap_or(false))
+}

@@ -1,0 +1,26 @@
+//! Every SQL statement of whaply, a file per table: the only place that touches SPI. Nothing here
+//! decides; callers hold the session's lock where a function says so.
+//!
+//! Locks are always taken in this order: tenants, chat_aliases, sessions, messages,
+//! processed_events, replies, deliveries. The row of the session is the lock of its chat: the state
+//! of a reply or delivery only changes under it.
+
+pub mod chat_aliases;
+pub mod deliveries;
+pub mod extension;
+pub mod maintenance;
+pub mod messages;
+pub mod messages_archive;
+pub mod processed_events;
+pub mod replies;
+pub mod sessions;
+mod sql;
+pub mod tenants;
+pub mod transaction;
+
+/// A session's key: every table of a chat is keyed by it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Chat {
+    pub tenant_id: i32,
+    pub chat_id: String,
+}

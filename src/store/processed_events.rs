@@ -1,0 +1,128 @@
+//! Table `processed_events`: one row for each (tenant, message, event) that has acted.
+
+use super::{Chat, sql};
+use crate::conversation::Action;
+use crate::error::Result;
+
+/// What was done with this event before, if it was seen.
+pub fn action_taken(tenant_id: i32, message_id: &str, event: &str) -> Result<Option<String>> {
+    let action = sql::query_one(
+        "SELECT action_taken::text FROM whaply.processed_events \
+          WHERE tenant_id = $1 AND message_id = $2 AND event_type = $3",
+        &[tenant_id.into(), message_id.into(), event.into()],
+        |row| row.find::<String>(1),
+    )?;
+    Ok(action.map(Option::unwrap_or_default))
+}
+
+/// Records what is done with an event; false if another transaction was first.
+pub fn record(tenant_id: i32, message_id: &str, event: &str, action: Action) -> Result<bool> {
+    let added = sql::execute(
+        "INSERT INTO whaply.processed_events (tenant_id, message_id, event_type, action_taken) \
+         VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, message_id, event_type) DO NOTHING",
+        &[tenant_id.into(), message_id.into(), event.into(), action.as_str().into()],
+    )?;
+    Ok(added > 0)
+}
+
+/// Changes the record of an event, or makes it: for edits, of which the newest counts.
+pub fn overwrite(tenant_id: i32, message_id: &str, event: &str, action: Action) -> Result<()> {
+    sql::execute(
+        "INSERT INTO whaply.processed_events (tenant_id, message_id, event_type, action_taken) \
+         VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (tenant_id, message_id, event_type) DO UPDATE SET action_taken = excluded.action_taken",
+        &[tenant_id.into(), message_id.into(), event.into(), action.as_str().into()],
+    )?;
+    Ok(())
+}
+
+/// The questions that a reply was to answer are marked with how it ended. Those no reply has
+/// claimed yet (`reply_id` NULL, not before `since`) are included when `unclaimed` is set.
+pub fn close_questions(
+    chat: &Chat,
+    reply_id: i64,
+    since: chrono::DateTime<chrono::Utc>,
+    unclaimed: bool,
+    action: Action,
+) -> Result<usize> {
+    sql::execute(
+        "UPDATE whaply.processed_events e SET action_taken = $6 \
+           FROM whaply.messages m \
+          WHERE m.tenant_id = $1 AND m.sent_at >= $4 AND m.sender = 'customer' \
+            AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                               WHERE a.tenant_id = $1 AND a.chat_id = $2) \
+            AND (m.reply_id = $3 OR (m.reply_id IS NULL AND $5)) \
+            AND e.tenant_id = $1 AND e.message_id = m.message_id AND e.event_type = 'messages.upsert' \
+            AND e.action_taken = 'ai_queued'",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            reply_id.into(),
+            sql::time(since).into(),
+            unclaimed.into(),
+            action.as_str().into(),
+        ],
+    )
+}
+
+/// An undecided message: what was stored of its payload.
+pub struct PendingEcho {
+    pub raw: String,
+}
+
+/// The chats with undecided messages and no call in flight any more. A message to somebody without
+/// a session waits for every call of its tenant; its chat is named as the message names it.
+pub fn chats_with_decidable_echoes() -> Result<Vec<Chat>> {
+    sql::query(
+        "SELECT DISTINCT e.tenant_id, coalesce(a.chat_id, m.chat_id)::text \
+           FROM whaply.processed_events e \
+           JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
+           LEFT JOIN whaply.chat_aliases a ON a.tenant_id = m.tenant_id AND a.jid = m.chat_id \
+          WHERE e.action_taken = 'pending_echo' \
+            AND NOT EXISTS ( \
+                SELECT FROM whaply.deliveries d \
+                 WHERE d.tenant_id = e.tenant_id AND d.state IN ('sending', 'uncertain') \
+                   AND (d.chat_id = coalesce(a.chat_id, m.chat_id) \
+                        OR NOT EXISTS (SELECT FROM whaply.sessions s \
+                                        WHERE s.tenant_id = m.tenant_id \
+                                          AND s.chat_id = coalesce(a.chat_id, m.chat_id)))) \
+          ORDER BY 1, 2",
+        &[],
+        |row| Ok(Chat { tenant_id: row.get(1)?, chat_id: row.get(2)? }),
+    )
+}
+
+/// The messages of a chat whose author could not be known while a send was in flight, oldest first.
+pub fn pending_echoes(chat: &Chat) -> Result<Vec<PendingEcho>> {
+    sql::query(
+        "SELECT m.raw::text \
+           FROM whaply.processed_events e \
+           JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
+          WHERE e.tenant_id = $1 AND e.action_taken = 'pending_echo' \
+            AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                               WHERE a.tenant_id = $1 AND a.chat_id = $2) \
+          ORDER BY m.sent_at, m.id",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
+        |row| Ok(PendingEcho { raw: row.find(1)?.unwrap_or_default() }),
+    )
+}
+
+/// An undecided message has been decided.
+pub fn settle(tenant_id: i32, message_id: &str, action: Action) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.processed_events SET action_taken = $3 \
+          WHERE tenant_id = $1 AND message_id = $2 AND action_taken = 'pending_echo'",
+        &[tenant_id.into(), message_id.into(), action.as_str().into()],
+    )?;
+    Ok(())
+}
+
+/// Deletes what is older than this many days; how many rows.
+pub fn delete_older_than(days: i32) -> Result<i64> {
+    let deleted = sql::execute(
+        "DELETE FROM whaply.processed_events \
+          WHERE processed_at < now() - make_interval(days => $1)",
+        &[days.into()],
+    )?;
+    Ok(i64::try_from(deleted).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,326 @@
+//! Table `replies`: the turns of the assistant; a queue while they are open, the record afterwards.
+//! Every change of state happens under the lock of the session.
+
+use chrono::{DateTime, Utc};
+use pgrx::datum::TimestampWithTimeZone;
+
+use super::sql::{self, Row};
+use super::Chat;
+use crate::error::Result;
+
+/// Where an open reply stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenState {
+    Waiting,
+    Generating,
+    Sending,
+}
+
+/// How a reply ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Sent,
+    Drafted,
+    Superseded,
+    Cancelled,
+    Failed,
+}
+
+impl End {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Drafted => "drafted",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An open reply. `wanted` counts what the customer has asked, `seen` what the claim has read.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub id: i64,
+    pub chat: Chat,
+    pub state: OpenState,
+    pub attempt: i32,
+    pub deferrals: i32,
+    pub requeues: i32,
+    pub wanted: i32,
+    pub seen: i32,
+    /// The time of its first question: where to look for the others.
+    pub first_sent_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+}
+
+fn read(row: &Row<'_, '_>) -> Result<Reply> {
+    Ok(Reply {
+        id: row.get(1)?,
+        chat: Chat { tenant_id: row.get(2)?, chat_id: row.get(3)? },
+        state: match row.get::<String>(4)?.as_str() {
+            "waiting" => OpenState::Waiting,
+            "generating" => OpenState::Generating,
+            _ => OpenState::Sending,
+        },
+        attempt: row.get(5)?,
+        deferrals: row.get(6)?,
+        requeues: row.get(7)?,
+        wanted: row.get(8)?,
+        seen: row.get(9)?,
+        first_sent_at: row.time(10)?,
+        created_at: row.time(11)?,
+    })
+}
+
+/// The open reply of a chat. The caller holds the session's lock, so that it stays what it is.
+pub fn open_in(chat: &Chat) -> Result<Option<Reply>> {
+    sql::query_one(
+        "SELECT id, tenant_id, chat_id::text, state, attempt, deferrals, requeues, wanted, seen, first_sent_at, \
+                created_at \
+           FROM whaply.replies \
+          WHERE tenant_id = $1 AND chat_id = $2 AND state IN ('waiting', 'generating', 'sending')",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
+        read,
+    )
+}
+
+/// An open reply by its id.
+pub fn open_by_id(id: i64) -> Result<Option<Reply>> {
+    sql::query_one(
+        "SELECT id, tenant_id, chat_id::text, state, attempt, deferrals, requeues, wanted, seen, first_sent_at, \
+                created_at \
+           FROM whaply.replies WHERE id = $1 AND state IN ('waiting', 'generating', 'sending')",
+        &[id.into()],
+        read,
+    )
+}
+
+/// Opens a reply for a chat that has none open.
+pub fn open(chat: &Chat, due_at: DateTime<Utc>, first_sent_at: DateTime<Utc>) -> Result<i64> {
+    let id = sql::query_one(
+        "INSERT INTO whaply.replies (tenant_id, chat_id, due_at, first_sent_at) VALUES ($1, $2, $3, $4) RETURNING id",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            sql::time(due_at).into(),
+            sql::time(first_sent_at).into(),
+        ],
+        |row| row.get(1),
+    )?;
+    id.ok_or_else(|| crate::error::Error::Internal("INSERT INTO replies returned no id".to_owned()))
+}
+
+/// One more question for an open reply; a waiting one is moved to `due_at`.
+pub fn want_more(id: i64, due_at: DateTime<Utc>, sent_at: DateTime<Utc>) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.replies \
+            SET wanted = wanted + 1, first_sent_at = least(first_sent_at, $3), \
+                due_at = CASE WHEN state = 'waiting' THEN $2 ELSE due_at END \
+          WHERE id = $1",
+        &[id.into(), sql::time(due_at).into(), sql::time(sent_at).into()],
+    )?;
+    Ok(())
+}
+
+/// A question of an open reply was edited or deleted: an answer to its old text is stale.
+pub fn question_changed(chat: &Chat) -> Result<bool> {
+    let changed = sql::execute(
+        "UPDATE whaply.replies SET wanted = wanted + 1 \
+          WHERE tenant_id = $1 AND chat_id = $2 AND state IN ('waiting', 'generating', 'sending')",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
+    )?;
+    Ok(changed > 0)
+}
+
+/// The ids of replies that may be generated now: due, of tenants that are at home here and whose
+/// line is open, at most `max_in_flight` of each. Locks nothing.
+pub fn due(limit: i64, default_max_in_flight: i32) -> Result<Vec<i64>> {
+    sql::query(
+        "SELECT ranked.id \
+           FROM (SELECT r.id, r.tenant_id, r.due_at, \
+                        row_number() OVER (PARTITION BY r.tenant_id ORDER BY r.due_at, r.id) AS place \
+                   FROM whaply.replies r WHERE r.state = 'waiting' AND r.due_at <= clock_timestamp()) AS ranked \
+           JOIN whaply.tenants t ON t.id = ranked.tenant_id \
+          WHERE t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
+            AND ranked.place <= coalesce(t.max_in_flight, $2) - ( \
+                SELECT count(*) FROM whaply.replies g WHERE g.tenant_id = t.id AND g.state = 'generating') \
+          ORDER BY ranked.due_at, ranked.id LIMIT $1",
+        &[limit.into(), default_max_in_flight.into()],
+        |row| row.get(1),
+    )
+}
+
+/// Locks those of these replies that still wait, each with its session; what somebody holds is
+/// skipped and found again at the next look.
+pub fn lock_waiting(ids: &[i64]) -> Result<Vec<Reply>> {
+    sql::query(
+        "SELECT r.id, r.tenant_id, r.chat_id::text, r.state, r.attempt, r.deferrals, r.requeues, r.wanted, r.seen, \
+                r.first_sent_at, r.created_at \
+           FROM whaply.replies r \
+           JOIN whaply.sessions s ON s.tenant_id = r.tenant_id AND s.chat_id = r.chat_id \
+          WHERE r.id = ANY ($1) AND r.state = 'waiting' \
+          ORDER BY r.id FOR NO KEY UPDATE OF s, r SKIP LOCKED",
+        &[ids.to_vec().into()],
+        read,
+    )
+}
+
+/// waiting -> generating. What the customer has asked until now is what the model will see.
+pub fn claim(id: i64, lease_until: DateTime<Utc>) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.replies \
+            SET state = 'generating', attempt = attempt + 1, seen = wanted, lease_until = $2, \
+                claimed_at = clock_timestamp() \
+          WHERE id = $1",
+        &[id.into(), sql::time(lease_until).into()],
+    )?;
+    Ok(())
+}
+
+/// Why a generating reply goes back to the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requeue {
+    /// The call failed: it has cost an attempt.
+    Failed,
+    /// The provider asked to wait: the attempt does not count.
+    Deferred,
+    /// The customer wrote meanwhile: the attempt does not count.
+    Stale,
+}
+
+/// generating -> waiting.
+pub fn requeue(id: i64, why: Requeue, due_at: DateTime<Utc>, error: Option<&str>) -> Result<()> {
+    let counts = |reason| i32::from(why == reason);
+    sql::execute(
+        "UPDATE whaply.replies \
+            SET state = 'waiting', due_at = $2, lease_until = NULL, error = coalesce($3, error), \
+                deferrals = deferrals + $4, requeues = requeues + $5 \
+          WHERE id = $1",
+        &[
+            id.into(),
+            sql::time(due_at).into(),
+            error.map(str::to_owned).into(),
+            counts(Requeue::Deferred).into(),
+            counts(Requeue::Stale).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// What the model answered, and at what cost.
+pub struct Answered<'a> {
+    pub text: &'a str,
+    pub provider: &'a str,
+    pub model: &'a str,
+    pub input_tokens: Option<i32>,
+    pub output_tokens: Option<i32>,
+    /// Worth noting, though the answer is good: what was cut from it.
+    pub note: Option<&'a str>,
+}
+
+/// generating -> sending; the answer is kept, and no other text is generated after this.
+pub fn answered(id: i64, answer: &Answered<'_>) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.replies \
+            SET state = 'sending', lease_until = NULL, text = $2, provider = $3, model = $4, input_tokens = $5, \
+                output_tokens = $6, error = $7, answered_at = clock_timestamp() \
+          WHERE id = $1",
+        &[
+            id.into(),
+            answer.text.into(),
+            answer.provider.into(),
+            answer.model.into(),
+            answer.input_tokens.into(),
+            answer.output_tokens.into(),
+            answer.note.map(str::to_owned).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// sending -> waiting, before anything was sent: the answer in hand is stale.
+pub fn take_back(id: i64, due_at: DateTime<Utc>) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.replies SET state = 'waiting', due_at = $2, text = NULL, requeues = requeues + 1 WHERE id = $1",
+        &[id.into(), sql::time(due_at).into()],
+    )?;
+    Ok(())
+}
+
+/// Ends an open reply.
+pub fn finish(id: i64, end: End, error: Option<&str>) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.replies \
+            SET state = $2, error = coalesce($3, error), lease_until = NULL, finished_at = clock_timestamp() \
+          WHERE id = $1 AND state IN ('waiting', 'generating', 'sending')",
+        &[id.into(), end.as_str().into(), error.map(str::to_owned).into()],
+    )?;
+    Ok(())
+}
+
+/// The chat of a failed reply. None: there is no failed reply of this id.
+pub fn find_failed(id: i64) -> Result<Option<Chat>> {
+    sql::query_one(
+        "SELECT tenant_id, chat_id::text FROM whaply.replies WHERE id = $1 AND state = 'failed'",
+        &[id.into()],
+        |row| Ok(Chat { tenant_id: row.get(1)?, chat_id: row.get(2)? }),
+    )
+}
+
+/// Failed replies of a tenant since a time, oldest first.
+pub fn failed_since(tenant_id: i32, since: TimestampWithTimeZone) -> Result<Vec<i64>> {
+    sql::query(
+        "SELECT id FROM whaply.replies WHERE tenant_id = $1 AND state = 'failed' AND finished_at >= $2 ORDER BY id",
+        &[tenant_id.into(), since.into()],
+        |row| row.get(1),
+    )
+}
+
+/// failed -> waiting, as if it had never been tried.
+pub fn reopen(id: i64, due_at: DateTime<Utc>) -> Result<bool> {
+    let changed = sql::execute(
+        "UPDATE whaply.replies r \
+            SET state = 'waiting', due_at = $2, attempt = 0, deferrals = 0, requeues = 0, error = NULL, text = NULL, \
+                finished_at = NULL, created_at = clock_timestamp() \
+          WHERE id = $1 AND state = 'failed' \
+            AND NOT EXISTS (SELECT FROM whaply.replies o WHERE o.tenant_id = r.tenant_id AND o.chat_id = r.chat_id \
+                               AND o.state IN ('waiting', 'generating', 'sending'))",
+        &[id.into(), sql::time(due_at).into()],
+    )?;
+    Ok(changed > 0)
+}
+
+/// The questions of a reopened reply are open again.
+pub fn reopen_questions(id: i64) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.processed_events e SET action_taken = 'ai_queued' \
+           FROM whaply.replies r, whaply.messages m \
+          WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.reply_id = r.id AND m.sender = 'customer' \
+            AND m.sent_at >= r.first_sent_at AND e.tenant_id = m.tenant_id AND e.message_id = m.message_id \
+            AND e.event_type = 'messages.upsert' AND e.action_taken = 'ai_failed'",
+        &[id.into()],
+    )?;
+    Ok(())
+}
+
+/// Replies that a worker of before left behind are queued again: `generating` whose lease has ended
+/// and that this worker does not hold. At start nothing is held, and every lease counts as ended.
+pub fn reclaim(held: &[i64], at_start: bool) -> Result<usize> {
+    sql::execute(
+        "UPDATE whaply.replies SET state = 'waiting', lease_until = NULL \
+          WHERE state = 'generating' AND id <> ALL ($1) AND ($2 OR lease_until < clock_timestamp())",
+        &[held.to_vec().into(), at_start.into()],
+    )
+}
+
+/// When the next reply is due that this database may generate, if any waits.
+pub fn next_due_at() -> Result<Option<DateTime<Utc>>> {
+    let next = sql::query_one(
+        "SELECT min(r.due_at) FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
+          WHERE r.state = 'waiting' AND t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open'",
+        &[],
+        |row| row.find_time(1),
+    )?;
+    Ok(next.flatten())
+}

@@ -1,0 +1,174 @@
+//! Table `tenants`: a tenant as ingest needs it, as the worker needs it, and the state of its line.
+
+use chrono::Duration;
+
+use super::sql::{self, Row};
+use crate::conversation::{Mode, OnFailure, OnOtherSender, OnUncertain, Rules};
+use crate::error::Result;
+use crate::exchange::Secret;
+use crate::settings::Behaviour;
+
+/// A tenant with the settings that decide what an event means. NULLs are filled from the GUCs.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    pub id: i32,
+    pub rules: Rules,
+    pub test_chats: Vec<String>,
+    pub debounce: std::time::Duration,
+    pub debounce_max: std::time::Duration,
+    /// Not known counts as open.
+    pub line_is_open: bool,
+}
+
+/// What the worker needs to let a model answer for a tenant, and to send the answer.
+#[derive(Clone, Debug)]
+pub struct Assistant {
+    pub tenant_id: i32,
+    pub instance_name: String,
+    pub evo_server_url: String,
+    pub evo_api_key: Option<Secret>,
+    pub system_prompt: Option<String>,
+    pub llm_provider: String,
+    pub llm_base_url: Option<String>,
+    pub llm_model: Option<String>,
+    pub llm_api_key: Option<Secret>,
+    pub max_tokens: i32,
+    pub history_limit: i32,
+    pub mode: Mode,
+    pub timezone: String,
+    pub reply_expiry: Duration,
+    pub auto_resume_after: Duration,
+    pub debounce: std::time::Duration,
+    pub on_failure: OnFailure,
+    pub on_uncertain: OnUncertain,
+    pub fallback_text: Option<String>,
+}
+
+/// The tenant of an instance, None if there is none.
+pub fn by_instance(instance: &str, defaults: &Behaviour) -> Result<Option<Tenant>> {
+    sql::query_one(
+        "SELECT id, mode, groups, extract(epoch FROM age_limit)::float8, \
+                extract(epoch FROM auto_resume_after)::float8, on_other_sender, auto_reply_texts, test_chats, \
+                extract(epoch FROM debounce)::float8, extract(epoch FROM debounce_max)::float8, \
+                coalesce(connection_state, 'open') = 'open' \
+           FROM whaply.tenants WHERE instance_name = $1",
+        &[instance.into()],
+        |row| read_tenant(row, defaults),
+    )
+}
+
+fn read_tenant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Tenant> {
+    let on_other_sender = row.find::<String>(6)?.and_then(|text| OnOtherSender::from_column(&text));
+    Ok(Tenant {
+        id: row.get(1)?,
+        rules: Rules {
+            mode: Mode::from_column(&row.get::<String>(2)?),
+            groups: row.find(3)?.unwrap_or(defaults.groups),
+            age_limit: row.find_seconds(4)?.unwrap_or(defaults.age_limit),
+            auto_resume_after: row.find_seconds(5)?.unwrap_or(defaults.auto_resume_after),
+            on_other_sender: on_other_sender.unwrap_or(defaults.on_other_sender),
+            auto_reply_texts: texts(row, 7)?,
+        },
+        test_chats: texts(row, 8)?,
+        debounce: positive(row.find_seconds(9)?.unwrap_or(defaults.debounce)),
+        debounce_max: positive(row.find_seconds(10)?.unwrap_or(defaults.debounce_max)),
+        line_is_open: row.get(11)?,
+    })
+}
+
+/// The columns have CHECKs against negative intervals.
+fn positive(duration: Duration) -> std::time::Duration {
+    duration.to_std().unwrap_or_default()
+}
+
+fn texts(row: &Row<'_, '_>, column: usize) -> Result<Vec<String>> {
+    let texts = row.find::<Vec<Option<String>>>(column)?.unwrap_or_default();
+    Ok(texts.into_iter().flatten().collect())
+}
+
+/// The name of a tenant's instance, for what is sent back to Evolution and for messages.
+pub fn id_of(instance: &str) -> Result<Option<i32>> {
+    sql::query_one("SELECT id FROM whaply.tenants WHERE instance_name = $1", &[instance.into()], |row| row.get(1))
+}
+
+/// The tenant's webhook secret: None if there is no such tenant, Some(None) if it has no secret.
+pub fn webhook_secret(instance: &str) -> Result<Option<Option<Secret>>> {
+    sql::query_one(
+        "SELECT webhook_secret FROM whaply.tenants WHERE instance_name = $1",
+        &[instance.into()],
+        |row| Ok(row.find::<String>(1)?.map(Secret::new)),
+    )
+}
+
+/// Everything the worker needs to know of a tenant.
+pub fn assistant(tenant_id: i32, defaults: &Behaviour) -> Result<Option<Assistant>> {
+    sql::query_one(
+        "SELECT id, instance_name::text, evo_server_url::text, evo_api_key::text, system_prompt, \
+                coalesce(llm_provider, 'anthropic')::text, llm_base_url, llm_model, llm_api_key, max_tokens, \
+                history_limit, mode, timezone, extract(epoch FROM reply_expiry)::float8, \
+                extract(epoch FROM auto_resume_after)::float8, extract(epoch FROM debounce)::float8, on_failure, \
+                on_uncertain, fallback_text \
+           FROM whaply.tenants WHERE id = $1",
+        &[tenant_id.into()],
+        |row| read_assistant(row, defaults),
+    )
+}
+
+fn read_assistant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Assistant> {
+    let on_failure = row.find::<String>(17)?.and_then(|text| OnFailure::from_column(&text));
+    let on_uncertain = row.find::<String>(18)?.and_then(|text| OnUncertain::from_column(&text));
+    Ok(Assistant {
+        tenant_id: row.get(1)?,
+        instance_name: row.get(2)?,
+        evo_server_url: row.get(3)?,
+        evo_api_key: row.find::<String>(4)?.map(Secret::new),
+        system_prompt: row.find(5)?,
+        llm_provider: row.get(6)?,
+        llm_base_url: row.find(7)?,
+        llm_model: row.find(8)?,
+        llm_api_key: row.find::<String>(9)?.map(Secret::new),
+        max_tokens: row.find(10)?.unwrap_or(defaults.max_tokens),
+        history_limit: row.find(11)?.unwrap_or(defaults.history_limit),
+        mode: Mode::from_column(&row.get::<String>(12)?),
+        timezone: row.find(13)?.unwrap_or_else(|| defaults.timezone.clone()),
+        reply_expiry: row.find_seconds(14)?.unwrap_or(defaults.reply_expiry),
+        auto_resume_after: row.find_seconds(15)?.unwrap_or(defaults.auto_resume_after),
+        debounce: positive(row.find_seconds(16)?.unwrap_or(defaults.debounce)),
+        on_failure: on_failure.unwrap_or(defaults.on_failure),
+        on_uncertain: on_uncertain.unwrap_or(defaults.on_uncertain),
+        fallback_text: row.find(19)?,
+    })
+}
+
+/// Moves the state of the line ('open', 'connecting', 'close', 'refused'); whether it moved.
+pub fn set_connection_state(tenant_id: i32, state: &str) -> Result<bool> {
+    let moved = sql::execute(
+        "UPDATE whaply.tenants SET connection_state = $2, updated_at = clock_timestamp() \
+          WHERE id = $1 AND connection_state IS DISTINCT FROM $2",
+        &[tenant_id.into(), state.into()],
+    )?;
+    Ok(moved > 0)
+}
+
+/// Tenants of this database whose line is not open while something waits to be sent.
+pub fn with_a_closed_line_and_work() -> Result<Vec<i32>> {
+    sql::query(
+        "SELECT t.id FROM whaply.tenants t \
+          WHERE t.connection_state IN ('connecting', 'close', 'refused') AND t.home = whaply.home_id() \
+            AND (EXISTS (SELECT FROM whaply.deliveries d WHERE d.tenant_id = t.id \
+                                    AND d.state IN ('pending', 'sending', 'uncertain')) \
+              OR EXISTS (SELECT FROM whaply.replies r WHERE r.tenant_id = t.id \
+                                    AND r.state IN ('waiting', 'generating', 'sending')))",
+        &[],
+        |row| row.get(1),
+    )
+}
+
+/// Makes this database the home of every tenant; how many were not at home before.
+pub fn adopt() -> Result<usize> {
+    sql::execute(
+        "UPDATE whaply.tenants SET home = whaply.home_id(), updated_at = clock_timestamp() \
+          WHERE home IS DISTINCT FROM whaply.home_id()",
+        &[],
+    )
+}

@@ -1,0 +1,49 @@
+//! Reads what Evolution API 2.3.6 posts to a webhook: the JSON text of one event becomes a typed
+//! [`Payload`], or a [`Refusal`] that says what is wrong with it. Pure: it decides nothing about
+//! the conversation and touches neither the database, the network nor the clock.
+
+mod body;
+mod change;
+mod content;
+mod envelope;
+mod fields;
+mod jid;
+mod message;
+mod note;
+mod parse;
+mod phone;
+mod raw;
+mod refusal;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use body::{Body, LineState, Receipt};
+pub use change::{Change, ChangeKind};
+pub use content::{ContentClass, content_of};
+pub use envelope::Envelope;
+pub use jid::{Jid, JidKind};
+pub use message::{Message, MessageEvent};
+pub use refusal::Refusal;
+pub use status::Status;
+
+/// One webhook, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    pub envelope: Envelope,
+    pub body: Body,
+    /// The payload as JSON text that `jsonb` takes: without keys and file contents, and with
+    /// U+FFFD in place of every NUL and lone surrogate.
+    pub raw: String,
+}
+
+/// Reads the body of one webhook POST. No `String` of the result holds U+0000.
+pub fn read(text: &str) -> Result<Payload, Refusal> {
+    let payload = parse::parse(text)?;
+    if !payload.is_object() {
+        return Err(Refusal::NotAnObject);
+    }
+    let envelope = Envelope::read(&payload)?;
+    let body = Body::read(&envelope, fields::at(&payload, "data"))?;
+    Ok(Payload { envelope, body, raw: raw::raw_text(payload) })
+}

@@ -1,0 +1,90 @@
+//! What is kept of a payload: its JSON text without keys and without file contents, in a form that
+//! PostgreSQL's `jsonb` takes. Never changes anything else.
+
+use serde_json::{Map, Value};
+
+/// Keys of Evolution (`apikey`; `api_key` in its error webhook, the global one) and of the
+/// WhatsApp account itself, which a `messages.edited` can carry while a phone is being paired.
+const SECRETS: [&str; 4] = ["apikey", "api_key", "api-key", "appStateSyncKeyShare"];
+
+/// Fields that hold the content of a file.
+const FILES: [&str; 4] = ["base64", "jpegThumbnail", "pngThumbnail", "thumbnail"];
+
+/// What PostgreSQL's `numeric` holds before and after the point.
+const MAX_WHOLE_DIGITS: i64 = 131_072;
+const MAX_FRACTION_DIGITS: i64 = 16_383;
+
+pub(super) fn raw_text(mut payload: Value) -> String {
+    reduce(&mut payload);
+    payload.to_string()
+}
+
+/// The parser's depth limit bounds this recursion.
+fn reduce(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|key, _| !is_among(&SECRETS, key));
+            for (key, field) in fields.iter_mut() {
+                match is_among(&FILES, key).then(|| length_of_file(field)).flatten() {
+                    Some(length) => *field = Value::String(length),
+                    None => reduce(field),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(reduce),
+        Value::Number(number) if !fits_numeric(number.as_str()) => {
+            *value = Value::String(number.to_string());
+        }
+        _ => {}
+    }
+}
+
+fn is_among(names: &[&str], key: &str) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(key))
+}
+
+/// What stands in place of a file's content. None when `value` is none, such as a flag.
+fn length_of_file(value: &Value) -> Option<String> {
+    match value {
+        // A stored payload may be read again: what is cut stays as it is.
+        Value::String(text) if text.is_empty() || is_cut(text) => None,
+        Value::String(text) => Some(format!("[{} characters cut]", text.chars().count())),
+        _ => byte_count(value).map(|count| format!("[{count} bytes cut]")),
+    }
+}
+
+fn is_cut(text: &str) -> bool {
+    text.starts_with('[') && text.ends_with(" cut]")
+}
+
+/// Bytes come as `{"0": 255, "1": 216}`, as `[255, 216]`, or as Node's Buffer around the latter.
+fn byte_count(value: &Value) -> Option<usize> {
+    match value {
+        Value::Array(items) if items.iter().all(Value::is_number) => Some(items.len()),
+        Value::Object(fields) if is_index_object(fields) => Some(fields.len()),
+        Value::Object(fields) if fields.get("type").is_some_and(|kind| kind == "Buffer") => {
+            fields.get("data").and_then(byte_count)
+        }
+        _ => None,
+    }
+    .filter(|count| *count > 0)
+}
+
+fn is_index_object(fields: &Map<String, Value>) -> bool {
+    fields.iter().all(|(key, byte)| key.bytes().all(|c| c.is_ascii_digit()) && byte.is_number())
+}
+
+/// Whether `numeric` can hold the JSON number `literal`. It may say no to a zero with a huge
+/// exponent, which is then kept as text like any other.
+fn fits_numeric(literal: &str) -> bool {
+    let (mantissa, exponent) = literal.split_once(['e', 'E']).unwrap_or((literal, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    // An exponent beyond 32 bits is out of the question, whatever the mantissa.
+    let Ok(exponent) = exponent.parse::<i32>().map(i64::from) else { return false };
+    let whole_digits = whole.trim_start_matches('-').len() as i64 + exponent;
+    let fraction_digits = fraction.len() as i64 - exponent;
+    whole_digits <= MAX_WHOLE_DIGITS && fraction_digits <= MAX_FRACTION_DIGITS
+}
+
+#[cfg(test)]
+mod tests;

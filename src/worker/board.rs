@@ -1,0 +1,163 @@
+//! What the processes of whaply tell each other through shared memory: which database has a worker,
+//! and the latches to wake them by. Only atomics, so that a commit callback can read it: nothing
+//! here allocates, locks or panics. Without preload there is no board.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+
+use pgrx::prelude::*;
+use pgrx::{PGRXSharedMemory, PgAtomic};
+
+/// Databases with a worker, at most. Beyond it a database is left without one, and the log says so.
+pub const MOST_DATABASES: usize = 256;
+
+/// What a worker of a database is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Status {
+    /// Not started yet, or between two starts.
+    Starting = 0,
+    Running = 1,
+    /// The database has no extension: the launcher forgets it until something changes.
+    NotNeeded = 2,
+    /// `stop_worker()`: not started again before `start_worker()` or a restart of the server.
+    Stopped = 3,
+}
+
+impl Status {
+    fn from_u32(value: u32) -> Self {
+        match value {
+            1 => Self::Running,
+            2 => Self::NotNeeded,
+            3 => Self::Stopped,
+            _ => Self::Starting,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::NotNeeded => "not needed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One database's place on the board.
+#[derive(Default)]
+pub struct Slot {
+    /// 0: the slot is free. Only the launcher assigns slots.
+    database: AtomicU32,
+    status: AtomicU32,
+    pid: AtomicI32,
+    /// Address of the worker's latch in shared memory, 0 while it has none. Stale for a moment
+    /// after a worker died: setting the latch of another process only wakes it.
+    latch: AtomicUsize,
+}
+
+/// Shared by every process of the server.
+pub struct Board {
+    launcher_latch: AtomicUsize,
+    /// Something changed that may need a worker: look at every database again.
+    rescan: AtomicBool,
+    slots: [Slot; MOST_DATABASES],
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self {
+            launcher_latch: AtomicUsize::new(0),
+            rescan: AtomicBool::new(false),
+            slots: std::array::from_fn(|_| Slot::default()),
+        }
+    }
+}
+
+// SAFETY: made of atomics only, without pointers that Rust follows, so that processes may share it.
+unsafe impl PGRXSharedMemory for Board {}
+
+// SAFETY: no other extension names its shared memory so.
+pub(super) static BOARD: PgAtomic<Board> = unsafe { PgAtomic::new(c"whaply board") };
+
+/// Set by `_PG_init` in the postmaster and inherited by every process it forks.
+static PRELOADED: AtomicBool = AtomicBool::new(false);
+
+pub(super) fn mark_preloaded() {
+    PRELOADED.store(true, Ordering::Relaxed);
+}
+
+/// The board, or None if the library was not preloaded.
+pub fn board() -> Option<&'static Board> {
+    PRELOADED.load(Ordering::Relaxed).then(|| BOARD.get())
+}
+
+impl Board {
+    /// The slot of a database, if the launcher gave it one.
+    pub fn slot(&self, database: u32) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.database.load(Ordering::Acquire) == database)
+    }
+
+    /// Gives a database a slot; None if none is free. For the launcher only.
+    pub fn assign(&self, database: u32) -> Option<&Slot> {
+        if let Some(slot) = self.slot(database) {
+            return Some(slot);
+        }
+        let free = self.slot(0)?;
+        free.set_status(Status::Starting);
+        free.pid.store(0, Ordering::Release);
+        free.latch.store(0, Ordering::Release);
+        free.database.store(database, Ordering::Release);
+        Some(free)
+    }
+
+    pub fn set_launcher_latch(&self, latch: usize) {
+        self.launcher_latch.store(latch, Ordering::Release);
+    }
+
+    pub fn ask_for_rescan(&self) {
+        self.rescan.store(true, Ordering::Release);
+        set_latch(self.launcher_latch.load(Ordering::Acquire));
+    }
+
+    pub fn take_rescan(&self) -> bool {
+        self.rescan.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Slot {
+    pub fn free(&self) {
+        self.latch.store(0, Ordering::Release);
+        self.database.store(0, Ordering::Release);
+    }
+
+    pub fn status(&self) -> Status {
+        Status::from_u32(self.status.load(Ordering::Acquire))
+    }
+
+    pub fn set_status(&self, status: Status) {
+        self.status.store(status as u32, Ordering::Release);
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.pid.load(Ordering::Acquire)
+    }
+
+    /// A worker takes its place, or leaves it (pid 0, latch 0).
+    pub fn occupy(&self, pid: i32, latch: usize) {
+        self.pid.store(pid, Ordering::Release);
+        self.latch.store(latch, Ordering::Release);
+    }
+
+    pub fn wake(&self) {
+        set_latch(self.latch.load(Ordering::Acquire));
+    }
+}
+
+fn set_latch(address: usize) {
+    let latch = address as *mut pg_sys::Latch;
+    if !latch.is_null() {
+        // SAFETY: the address is that of a latch in the server's shared memory, which lives as
+        // long as the server; SetLatch neither allocates nor raises.
+        unsafe { pg_sys::SetLatch(latch) }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a thread is asked to do, and what it reports: plain values, nothing of PostgreSQL. A job
+//! carries its claim (id and attempt), so that its result is never written over a later one.
+
+use std::time::{Duration, Instant};
+
+use crate::conversation::prompt;
+use crate::evolution::{self, FoundMessage, Instance, SendOutcome, State};
+use crate::exchange::HttpRequest;
+use crate::llm::{self, Answer, Failure, FailureClass, Model, Prompt, Provider};
+use crate::net::Caller;
+
+/// A send that no thread has begun this long after its commit is given back as not started: who
+/// knows what was decided in the meantime.
+const STARTS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Pages of Evolution's store that one look reads at most.
+const MOST_PAGES: u32 = 20;
+
+/// A reply as it was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyClaim {
+    pub reply_id: i64,
+    pub attempt: i32,
+}
+
+/// A delivery as it was claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendClaim {
+    pub delivery_id: i64,
+    pub attempt: i32,
+}
+
+pub enum Job {
+    Generate { claim: ReplyClaim, model: Model, prompt: Prompt, timeout: Duration },
+    Send { claim: SendClaim, request: HttpRequest, committed_at: Instant },
+    LookUp { claim: SendClaim, instance: Instance, jids: Vec<String>, back_to: i64, timeout: Duration },
+    AskLine { tenant_id: i32, request: HttpRequest },
+}
+
+/// What became of a job.
+pub enum Done {
+    Generated { claim: ReplyClaim, provider: Provider, result: Result<Answer, Failure> },
+    Sent { claim: SendClaim, outcome: SendOutcome },
+    NotStarted { claim: SendClaim },
+    LookedUp { claim: SendClaim, result: Result<Vec<FoundMessage>, String> },
+    Line { tenant_id: i32, result: Result<Option<State>, String> },
+}
+
+/// Enough of a job to report that it broke.
+pub enum Identity {
+    Generate(ReplyClaim, Provider),
+    Send(SendClaim),
+    LookUp(SendClaim),
+    AskLine(i32),
+}
+
+impl Job {
+    pub fn identity(&self) -> Identity {
+        match self {
+            Self::Generate { claim, model, .. } => Identity::Generate(*claim, model.provider),
+            Self::Send { claim, .. } => Identity::Send(*claim),
+            Self::LookUp { claim, .. } => Identity::LookUp(*claim),
+            Self::AskLine { tenant_id, .. } => Identity::AskLine(*tenant_id),
+        }
+    }
+
+    /// Makes the call. Runs on a thread of the pool.
+    pub fn run(self, caller: &Caller) -> Done {
+        match self {
+            Self::Generate { claim, model, prompt, timeout } => {
+                let result = generate(caller, &model, &prompt, timeout);
+                Done::Generated { claim, provider: model.provider, result }
+            }
+            Self::Send { claim, committed_at, .. } if committed_at.elapsed() > STARTS_WITHIN => {
+                Done::NotStarted { claim }
+            }
+            Self::Send { claim, request, .. } => {
+                Done::Sent { claim, outcome: evolution::read_send_text(caller.call(&request)) }
+            }
+            Self::LookUp { claim, instance, jids, back_to, timeout } => {
+                Done::LookedUp { claim, result: look_up(caller, &instance, &jids, back_to, timeout) }
+            }
+            Self::AskLine { tenant_id, request } => {
+                Done::Line { tenant_id, result: evolution::read_connection_state(caller.call(&request)) }
+            }
+        }
+    }
+}
+
+impl Identity {
+    /// A panic in a thread is a failure like any other: the job must not stay claimed for ever.
+    pub fn broke(self) -> Done {
+        const WHAT: &str = "the call broke inside whaply; please report it with the server's log";
+        match self {
+            Self::Generate(claim, provider) => {
+                let failure =
+                    Failure { class: FailureClass::Transient, message: WHAT.to_owned(), retry_after: None };
+                Done::Generated { claim, provider, result: Err(failure) }
+            }
+            Self::Send(claim) => {
+                let uncertain = evolution::Uncertain { message: WHAT.to_owned(), hold: false };
+                Done::Sent { claim, outcome: SendOutcome::Uncertain(uncertain) }
+            }
+            Self::LookUp(claim) => Done::LookedUp { claim, result: Err(WHAT.to_owned()) },
+            Self::AskLine(tenant_id) => Done::Line { tenant_id, result: Err(WHAT.to_owned()) },
+        }
+    }
+}
+
+/// One answer. A history that is too long for the model is shortened, once.
+fn generate(caller: &Caller, model: &Model, prompt: &Prompt, timeout: Duration) -> Result<Answer, Failure> {
+    let ask = |prompt: &Prompt| {
+        llm::read_answer(model.provider, caller.call(&llm::request(model, prompt, timeout)))
+    };
+    match ask(prompt) {
+        Err(failure) if failure.class == FailureClass::ContextTooLong => match prompt::shorten(prompt) {
+            Some(shorter) => ask(&shorter),
+            None => Err(failure),
+        },
+        answered => answered,
+    }
+}
+
+/// Our own messages in a chat under all its names, newest first, back to a time (seconds since 1970).
+fn look_up(
+    caller: &Caller,
+    instance: &Instance,
+    jids: &[String],
+    back_to: i64,
+    timeout: Duration,
+) -> Result<Vec<FoundMessage>, String> {
+    let mut found = Vec::new();
+    for jid in jids {
+        for page in 1..=MOST_PAGES {
+            let request = evolution::find_messages(instance, jid, page, timeout);
+            let answer = evolution::read_found(caller.call(&request))?;
+            let reached = answer.messages.iter().any(|message| message.sent_at.is_some_and(|at| at < back_to));
+            found.extend(answer.messages.into_iter().filter(|message| message.from_me));
+            if reached || page >= answer.pages {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,237 @@
+//! The launcher: one process of the server that finds the databases with the extension and keeps a
+//! reply worker running in each. It reads no table but pg_database, and never another database's.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker};
+use pgrx::prelude::*;
+
+use super::board::{Board, Status, board};
+use super::guarded::transaction;
+use super::process::install_signal_handlers;
+
+/// How often new databases are looked for (CREATE DATABASE … TEMPLATE tells nobody).
+const NAP: Duration = Duration::from_secs(60);
+
+/// A worker that dies is started again after this, doubled each time up to the longest.
+const FIRST_RESTART: Duration = Duration::from_secs(1);
+const LONGEST_RESTART: Duration = Duration::from_secs(300);
+
+/// A worker that lived this long died of something new.
+const LIVED_WELL: Duration = Duration::from_secs(60);
+
+/// While a probe starts, its end is awaited in such steps: the launcher starts one at a time.
+const STEP: Duration = Duration::from_millis(100);
+
+struct Watched {
+    worker: Option<DynamicBackgroundWorker>,
+    started_at: Instant,
+    restart_at: Instant,
+    backoff: Duration,
+}
+
+struct Launcher {
+    board: &'static Board,
+    watched: HashMap<u32, Watched>,
+    not_needed: HashSet<u32>,
+    scanned_at: Option<Instant>,
+    said_full: bool,
+}
+
+/// Entry point of the launcher.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn whaply_launcher(_argument: pg_sys::Datum) {
+    // SAFETY: the start of a background worker, signals still blocked. Connecting to no database
+    // gives access to the shared catalogs, as autovacuum's launcher has it.
+    unsafe {
+        install_signal_handlers();
+        pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
+    }
+    let Some(board) = board() else { return };
+    // SAFETY: the latch lies in shared memory.
+    board.set_launcher_latch(unsafe { &raw const (*pg_sys::MyProc).procLatch as usize });
+    let mut launcher = Launcher {
+        board,
+        watched: HashMap::new(),
+        not_needed: HashSet::new(),
+        scanned_at: None,
+        said_full: false,
+    };
+    loop {
+        launcher.round();
+        launcher.wait();
+    }
+}
+
+impl Launcher {
+    fn round(&mut self) {
+        if self.board.take_rescan() {
+            self.not_needed.clear();
+            self.scanned_at = None;
+        }
+        self.notice_ends();
+        if self.scanned_at.is_none_or(|at| at.elapsed() >= NAP) {
+            self.scan();
+        }
+        self.start_next();
+    }
+
+    /// Learns which workers have ended, and why.
+    fn notice_ends(&mut self) {
+        for (&database, watched) in &mut self.watched {
+            let Some(worker) = &watched.worker else { continue };
+            let Err(BackgroundWorkerStatus::Stopped) = worker.pid() else { continue };
+            watched.worker = None;
+            if watched.started_at.elapsed() >= LIVED_WELL {
+                watched.backoff = FIRST_RESTART;
+            }
+            watched.restart_at = Instant::now() + watched.backoff;
+            watched.backoff = (watched.backoff * 2).min(LONGEST_RESTART);
+            if self.board.slot(database).is_some_and(|slot| slot.status() == Status::NotNeeded) {
+                self.not_needed.insert(database);
+            }
+        }
+        let (board, not_needed) = (self.board, &self.not_needed);
+        self.watched.retain(|database, _| {
+            let stays = !not_needed.contains(database);
+            if let (false, Some(slot)) = (stays, board.slot(*database)) {
+                slot.free();
+            }
+            stays
+        });
+    }
+
+    /// Compares what is watched with the databases there are.
+    fn scan(&mut self) {
+        let databases = match transaction(|| Ok(databases())) {
+            Ok(databases) => databases,
+            Err(error) => {
+                warning!("whaply: the launcher could not read pg_database: {error}");
+                return;
+            }
+        };
+        self.scanned_at = Some(Instant::now());
+        self.not_needed.retain(|database| databases.contains(database));
+        let board = self.board;
+        self.watched.retain(|database, watched| {
+            let gone = watched.worker.is_none() && !databases.contains(database);
+            if let (true, Some(slot)) = (gone, board.slot(*database)) {
+                slot.free();
+            }
+            !gone
+        });
+        for database in databases {
+            if !self.not_needed.contains(&database) {
+                self.watch(database);
+            }
+        }
+    }
+
+    fn watch(&mut self, database: u32) {
+        if self.watched.contains_key(&database) {
+            return;
+        }
+        if self.board.assign(database).is_none() {
+            if !self.said_full {
+                warning!("whaply: more than {} databases: the others get no reply worker", super::board::MOST_DATABASES);
+                self.said_full = true;
+            }
+            return;
+        }
+        let now = Instant::now();
+        let watched = Watched { worker: None, started_at: now, restart_at: now, backoff: FIRST_RESTART };
+        self.watched.insert(database, watched);
+    }
+
+    /// Starts one worker: a database without the extension occupies a slot for a moment only.
+    fn start_next(&mut self) {
+        if self.watched.iter().any(|(&database, watched)| self.is_starting(database, watched)) {
+            return;
+        }
+        let due = |(database, watched): &(&u32, &mut Watched)| {
+            let status = self.board.slot(**database).map(|slot| slot.status());
+            watched.worker.is_none() && watched.restart_at <= Instant::now() && status == Some(Status::Starting)
+        };
+        let Some((&database, watched)) = self.watched.iter_mut().find(due) else { return };
+        watched.started_at = Instant::now();
+        match builder(database).load_dynamic() {
+            Ok(worker) => watched.worker = Some(worker),
+            Err(_) => {
+                warning!(
+                    "whaply: no background worker slot is free for database {database}: raise max_worker_processes"
+                );
+                watched.restart_at = Instant::now() + watched.backoff;
+                watched.backoff = (watched.backoff * 2).min(LONGEST_RESTART);
+            }
+        }
+    }
+
+    fn is_starting(&self, database: u32, watched: &Watched) -> bool {
+        let status = self.board.slot(database).map(|slot| slot.status());
+        watched.worker.is_some() && status == Some(Status::Starting)
+    }
+
+    fn wait(&self) {
+        let busy = self.watched.iter().any(|(&database, watched)| {
+            let status = self.board.slot(database).map(|slot| slot.status());
+            status == Some(Status::Starting) && (watched.worker.is_some() || watched.restart_at <= Instant::now())
+        });
+        let restart = self.watched.values().filter(|watched| watched.worker.is_none());
+        let next = restart.map(|watched| watched.restart_at.saturating_duration_since(Instant::now())).min();
+        let next = next.filter(|wait| !wait.is_zero()).unwrap_or(NAP);
+        let wait = if busy { STEP } else { NAP.min(next) };
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        // SAFETY: the latch of this process; main thread, no transaction open.
+        unsafe {
+            let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+            pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, wait, pg_sys::PG_WAIT_EXTENSION);
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+            if pg_sys::InterruptPending != 0 {
+                pg_sys::ProcessInterrupts();
+            }
+            if std::ptr::replace(&raw mut pg_sys::ConfigReloadPending, 0) != 0 {
+                pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+                self.board.ask_for_rescan();
+            }
+        }
+    }
+}
+
+/// A reply worker for one database. The launcher restarts it itself: one with a restart time would
+/// survive a crash of the server beside the new one that the launcher then starts.
+pub fn builder(database: u32) -> BackgroundWorkerBuilder {
+    BackgroundWorkerBuilder::new("whaply reply worker")
+        .set_type("whaply reply worker")
+        .set_library("whaply")
+        .set_function("whaply_reply_worker")
+        .set_argument(Some(pg_sys::Datum::from(database)))
+        .enable_spi_access()
+        .set_restart_time(None)
+        // SAFETY: reads a global of this process.
+        .set_notify_pid(unsafe { pg_sys::MyProcPid })
+}
+
+/// The databases that can be connected to, without templates.
+fn databases() -> HashSet<u32> {
+    let mut found = HashSet::new();
+    // SAFETY: in a transaction; a plain scan of a shared catalog, its rows read before the next.
+    unsafe {
+        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let scan = pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut());
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            let row = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
+            if (*row).datallowconn && !(*row).datistemplate {
+                found.insert((*row).oid.to_u32());
+            }
+        }
+        pg_sys::table_endscan(scan);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+    }
+    found
+}

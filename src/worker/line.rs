@@ -1,0 +1,53 @@
+//! While an instance is not open, Evolution is asked for its state: at once, then at intervals.
+//! Until it is open nothing is generated or sent for it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::jobs::Job;
+use super::send;
+use crate::error::Result;
+use crate::evolution::{self, State};
+use crate::settings::{Behaviour, WorkerLimits};
+use crate::store::tenants;
+
+/// When each closed line was last asked for. In memory: a restart asks at once.
+#[derive(Default)]
+pub struct LineChecks {
+    next: HashMap<i32, Instant>,
+}
+
+impl LineChecks {
+    /// The questions that are due, at most `free`.
+    pub fn begin_due(&mut self, free: usize, defaults: &Behaviour, limits: &WorkerLimits) -> Result<Vec<Job>> {
+        let closed = tenants::with_a_closed_line_and_work()?;
+        self.next.retain(|tenant_id, _| closed.contains(tenant_id));
+        let mut jobs = Vec::new();
+        for tenant_id in closed {
+            let is_due = self.next.get(&tenant_id).is_none_or(|next| *next <= Instant::now());
+            if !is_due || jobs.len() >= free {
+                continue;
+            }
+            self.next.insert(tenant_id, Instant::now() + limits.line_check_interval);
+            let Some(assistant) = tenants::assistant(tenant_id, defaults)? else { continue };
+            // A wrong URL is told where a message fails to be sent.
+            let Ok(instance) = send::instance_of(&assistant) else { continue };
+            let request = evolution::connection_state(&instance, limits.send_timeout);
+            jobs.push(Job::AskLine { tenant_id, request });
+        }
+        Ok(jobs)
+    }
+
+    /// When the next question is due, if a line is closed.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.next.values().min().copied()
+    }
+}
+
+/// Writes what Evolution said of a line. No answer, or no state, changes nothing.
+pub fn answered(tenant_id: i32, result: &std::result::Result<Option<State>, String>) -> Result<()> {
+    if let Ok(Some(state)) = result {
+        tenants::set_connection_state(tenant_id, state.as_str())?;
+    }
+    Ok(())
+}

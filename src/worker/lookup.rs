@@ -1,0 +1,118 @@
+//! uncertain -> sent, sent again, or held: whether a message of unknown end is in Evolution's own
+//! store. Absence is believed only when it is seen twice, and only where the store shows our sends.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+
+use super::jobs::{Job, SendClaim};
+use super::record::Recorded;
+use super::send;
+use crate::conversation::OnUncertain;
+use crate::conversation::trace::{Kept, Trace, look_for};
+use crate::error::Result;
+use crate::evolution::{FoundMessage, SentMessage};
+use crate::settings::{Behaviour, WorkerLimits};
+use crate::store::deliveries::{self, Delivery};
+use crate::store::tenants::{self, Assistant};
+use crate::store::{chat_aliases, sessions};
+
+/// Looks that must find nothing before absence is believed.
+const LOOKS: i32 = 2;
+
+/// The looks that are due, at most `free`; each is put off, so that it is not begun twice.
+pub fn begin_due(free: usize, defaults: &Behaviour, limits: &WorkerLimits, now: DateTime<Utc>) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    if free == 0 {
+        return Ok(jobs);
+    }
+    for id in deliveries::due_for_lookup(i64::try_from(free).unwrap_or(i64::MAX))? {
+        jobs.extend(begin(id, defaults, limits, now)?);
+    }
+    Ok(jobs)
+}
+
+fn begin(id: i64, defaults: &Behaviour, limits: &WorkerLimits, now: DateTime<Utc>) -> Result<Option<Job>> {
+    let Some(delivery) = deliveries::find(id, &["uncertain"])? else { return Ok(None) };
+    let Some(session) = sessions::try_lock(&delivery.chat)? else { return Ok(None) };
+    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else { return Ok(None) };
+    let instance = match send::instance_of(&assistant) {
+        Ok(instance) => instance,
+        Err(error) => {
+            send::hold(&delivery, &assistant, &error, now)?;
+            return Ok(None);
+        }
+    };
+    let call = chrono::Duration::from_std(limits.send_timeout).unwrap_or_default();
+    deliveries::looked(id, now + call + limits.settle_time, false)?;
+    let mut jids = chat_aliases::of_chat(&delivery.chat)?;
+    jids.extend(session.reply_jid.filter(|jid| !jids.contains(jid)));
+    let back_to = delivery.attempted_at.unwrap_or(delivery.created_at).timestamp() - 60;
+    let claim = SendClaim { delivery_id: id, attempt: delivery.attempt };
+    Ok(Some(Job::LookUp { claim, instance, jids, back_to, timeout: limits.send_timeout }))
+}
+
+/// Writes what a look has shown.
+pub fn ended(
+    claim: SendClaim,
+    result: &std::result::Result<Vec<FoundMessage>, String>,
+    defaults: &Behaviour,
+    limits: &WorkerLimits,
+    now: DateTime<Utc>,
+) -> Result<Recorded> {
+    let Some(delivery) = deliveries::find(claim.delivery_id, &["uncertain"])? else { return Ok(Recorded::Done) };
+    if sessions::try_lock(&delivery.chat)?.is_none() {
+        return Ok(Recorded::Held);
+    }
+    let Some(delivery) = deliveries::find(claim.delivery_id, &["uncertain"])? else { return Ok(Recorded::Done) };
+    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else { return Ok(Recorded::Done) };
+    let again = now + limits.settle_time;
+    match result {
+        // Evolution did not answer: nothing is learnt, and nothing counted.
+        Err(_) => deliveries::looked(delivery.id, again, false)?,
+        Ok(messages) => match trace_of(&delivery, messages)? {
+            Trace::Found(message_id) => found(&delivery, message_id, messages, now)?,
+            Trace::Absent | Trace::Blind if delivery.lookups + 1 < LOOKS => {
+                deliveries::looked(delivery.id, again, true)?;
+            }
+            Trace::Absent => absent(&delivery, &assistant, now)?,
+            Trace::Blind => {
+                let error = "the call to Evolution broke, and Evolution keeps no record of what it sends";
+                send::hold(&delivery, &assistant, error, now)?;
+            }
+        },
+    }
+    Ok(Recorded::Done)
+}
+
+fn trace_of(delivery: &Delivery, messages: &[FoundMessage]) -> Result<Trace> {
+    let kept: Vec<Kept> = messages
+        .iter()
+        .map(|message| Kept {
+            id: message.id.clone(),
+            text: message.text.clone(),
+            sent_at: message.sent_at.and_then(|at| DateTime::from_timestamp(at, 0)),
+        })
+        .collect();
+    let ids: Vec<String> = kept.iter().map(|message| message.id.clone()).collect();
+    let tenant_id = delivery.chat.tenant_id;
+    let taken: HashSet<String> = deliveries::known_ids(tenant_id, &ids)?.into_iter().collect();
+    let last_confirmed = deliveries::last_confirmed(&delivery.chat)?;
+    let attempted_at = delivery.attempted_at.unwrap_or(delivery.created_at);
+    Ok(look_for(&kept, &delivery.text, attempted_at, &taken, last_confirmed.as_deref()))
+}
+
+fn found(delivery: &Delivery, message_id: String, messages: &[FoundMessage], now: DateTime<Utc>) -> Result<()> {
+    let sent_at = messages.iter().find(|message| message.id == message_id).and_then(|message| message.sent_at);
+    send::confirmed(delivery, &SentMessage { message_id, jid: None, sent_at }, now)
+}
+
+fn absent(delivery: &Delivery, assistant: &Assistant, now: DateTime<Utc>) -> Result<()> {
+    match assistant.on_uncertain {
+        OnUncertain::Send => {
+            let error = "the call broke and Evolution has no record of the message: it is sent again";
+            deliveries::try_again(delivery.id, now, false, error)
+        }
+        OnUncertain::Hold => send::hold(delivery, assistant, "the call to Evolution broke", now),
+    }
+}

@@ -1,0 +1,144 @@
+//! generating -> what the model's answer, or its failure, means for the reply. The answer is only
+//! used if the claim still stands, nobody took over, and the customer has not written since.
+
+use chrono::{DateTime, Utc};
+
+use super::jobs::ReplyClaim;
+use crate::conversation::split::{self, Split};
+use crate::conversation::{Action, Mode, PauseReason, retry, whatsapp_text};
+use crate::error::Result;
+use crate::intake::consequences;
+use crate::llm::{Answer, Failure, Provider};
+use crate::settings::{Behaviour, WorkerLimits};
+use crate::store::deliveries::{self, Kind};
+use crate::store::replies::{self, Answered, End, OpenState, Reply, Requeue};
+use crate::store::tenants::{self, Assistant};
+use crate::store::{messages, sessions};
+
+/// Whether a result was written. `Held`: somebody has the session locked; try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    Done,
+    Held,
+}
+
+/// Writes what a call to a model came to.
+pub fn generated(
+    claim: ReplyClaim,
+    provider: Provider,
+    result: &std::result::Result<Answer, Failure>,
+    defaults: &Behaviour,
+    limits: &WorkerLimits,
+    now: DateTime<Utc>,
+) -> Result<Recorded> {
+    let Some(reply) = replies::open_by_id(claim.reply_id)? else { return Ok(Recorded::Done) };
+    let Some(session) = sessions::try_lock(&reply.chat)? else { return Ok(Recorded::Held) };
+    // Read again under the lock: the claim may have ended while it was awaited.
+    let Some(reply) = replies::open_by_id(claim.reply_id)? else { return Ok(Recorded::Done) };
+    let still_claimed = reply.state == OpenState::Generating && reply.attempt == claim.attempt;
+    let assistant = tenants::assistant(reply.chat.tenant_id, defaults)?;
+    let (true, Some(assistant)) = (still_claimed, assistant) else { return Ok(Recorded::Done) };
+    if session.is_paused {
+        consequences::stop_speaking(&reply.chat, "the chat was paused while the model answered", true)?;
+        return Ok(Recorded::Done);
+    }
+    match result {
+        Ok(_) if is_stale(&reply) => {
+            let due_at = now + chrono::Duration::from_std(assistant.debounce).unwrap_or_default();
+            replies::requeue(reply.id, Requeue::Stale, due_at, None)?;
+        }
+        Ok(answer) => use_answer(&reply, &assistant, provider, answer)?,
+        Err(failure) => after_failure(&reply, &assistant, failure, limits, now)?,
+    }
+    Ok(Recorded::Done)
+}
+
+/// The customer wrote, edited or deleted while the model was at work. After two such rounds the
+/// answer is sent as it is: somebody who never stops writing gets one too.
+pub fn is_stale(reply: &Reply) -> bool {
+    reply.wanted > reply.seen && reply.requeues.unsigned_abs() < retry::MOST_REQUEUES
+}
+
+fn use_answer(reply: &Reply, assistant: &Assistant, provider: Provider, answer: &Answer) -> Result<()> {
+    let text = whatsapp_text::from_markdown(&answer.text);
+    let Split { parts, cut_characters } = split::split(&text, split::PART_LIMIT, split::MOST_PARTS);
+    replies::answered(
+        reply.id,
+        &Answered {
+            text: &text,
+            provider: provider.as_str(),
+            model: &answer.model,
+            input_tokens: answer.input_tokens,
+            output_tokens: answer.output_tokens,
+            note: note(answer, cut_characters).as_deref(),
+        },
+    )?;
+    if assistant.mode == Mode::Draft {
+        consequences::close_questions(reply, Action::Drafted)?;
+        replies::finish(reply.id, End::Drafted, None)?;
+        return open_next(reply);
+    }
+    for (part, text) in (1..).zip(&parts) {
+        deliveries::add(&reply.chat, Some(reply.id), Kind::Reply, part, text)?;
+    }
+    Ok(())
+}
+
+/// What was cut from a good answer, for `replies.error`.
+fn note(answer: &Answer, cut_characters: usize) -> Option<String> {
+    match (answer.cut_by_limit, cut_characters) {
+        (_, cut) if cut > 0 => Some(format!("the answer was too long: its last {cut} characters were not sent")),
+        (true, _) => Some("the model was cut off at max_tokens; raise it for longer answers".to_owned()),
+        _ => None,
+    }
+}
+
+fn after_failure(
+    reply: &Reply,
+    assistant: &Assistant,
+    failure: &Failure,
+    limits: &WorkerLimits,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let attempts = reply.attempt - reply.deferrals - reply.requeues;
+    let (why, wait) = if !failure.class.is_attempt() {
+        let deferrals = reply.deferrals.unsigned_abs() + 1;
+        if deferrals > retry::MOST_DEFERRALS {
+            return give_up(reply, assistant, &failure.message, now);
+        }
+        (Requeue::Deferred, retry::deferral(limits.retry_delay, failure.retry_after, deferrals, fastrand::f64()))
+    } else if failure.class.is_retried() && attempts.unsigned_abs() < retry::MOST_ATTEMPTS {
+        (Requeue::Failed, retry::backoff(limits.retry_delay, attempts.unsigned_abs(), fastrand::f64()))
+    } else {
+        return give_up(reply, assistant, &failure.message, now);
+    };
+    let wait = chrono::Duration::from_std(wait).unwrap_or_default();
+    replies::requeue(reply.id, why, now + wait, Some(&failure.message))
+}
+
+/// The last attempt has failed: the reply ends, and what the tenant chose follows. The customer
+/// sees none of it but the tenant's own fallback text.
+pub fn give_up(reply: &Reply, assistant: &Assistant, error: &str, now: DateTime<Utc>) -> Result<()> {
+    if assistant.on_failure.hands_over() {
+        let until = now + assistant.auto_resume_after;
+        sessions::pause(&reply.chat, PauseReason::AiFailed.as_str(), Some(until))?;
+    }
+    consequences::close_questions(reply, Action::AiFailed)?;
+    replies::finish(reply.id, End::Failed, Some(error))?;
+    deliveries::cancel_of_reply(reply.id, "the reply failed")?;
+    if let Some(text) = assistant.fallback_text.as_deref().filter(|_| assistant.on_failure.sends_fallback()) {
+        deliveries::add(&reply.chat, Some(reply.id), Kind::Fallback, 1, text)?;
+    }
+    Ok(())
+}
+
+/// A reply that never read the customer's last message is followed by one that does.
+pub fn open_next(ended: &Reply) -> Result<()> {
+    if ended.wanted <= ended.seen {
+        return Ok(());
+    }
+    if let Some(first_sent_at) = messages::oldest_unclaimed_question(&ended.chat, ended.first_sent_at)? {
+        consequences::ask_again(&ended.chat, first_sent_at, crate::store::transaction::now())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! A throw-away PostgreSQL server for the tests of one binary. It listens on 127.0.0.1 only, and
+//! nothing of it is left behind, not even when the test process is killed.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::time::Duration;
+use std::{env, process, thread};
+
+use postgres::Client;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::database::{self, Database};
+use crate::guard::Guarded;
+use crate::server_user::{ServerUser, successful};
+use crate::wait::wait_until;
+
+/// Where to look for the server if the environment names none in `PG_CONFIG`.
+const DEFAULT_PG_CONFIG: &str = "/usr/lib/postgresql/15/bin/pg_config";
+
+/// A server under test starts, stops and reloads within seconds, even on a busy machine.
+const SERVER_LIMIT: Duration = Duration::from_secs(60);
+
+/// Another program may take the free port between our look and the server's start.
+const PORTS_TO_TRY: usize = 5;
+
+/// Makes the directory, prints its name, waits for the end of the test process, and leaves nothing.
+/// $1: the server's programs. Whoever makes the directory must be the one who cannot be killed.
+const GUARD_SCRIPT: &str = r#"
+trap '' INT TERM HUP PIPE
+directory=$(mktemp -d /tmp/whaply-test-XXXXXX) || exit
+echo "$directory"
+cat >/dev/null
+# More than once: an initdb or a start that was under way still writes for a moment.
+for attempt in $(seq 1000); do
+    if [ -f "$directory/data/postmaster.pid" ]; then
+        "$1/pg_ctl" stop -D "$directory/data" -m immediate -w -t 30 >/dev/null 2>&1 ||
+            kill -KILL "$(head -n 1 "$directory/data/postmaster.pid")" 2>/dev/null
+    fi
+    rm -rf "$directory" 2>/dev/null && break
+done
+"#;
+
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// `shared_preload_libraries`.
+    pub preload: String,
+    /// Commits survive a crash of the machine. They take longer, and no test crashes the machine.
+    pub fsync: bool,
+    /// Further lines of postgresql.conf.
+    pub settings: Vec<(String, String)>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self { preload: "whaply".to_owned(), fsync: false, settings: Vec::new() }
+    }
+}
+
+impl ClusterOptions {
+    pub fn without_preload() -> Self {
+        Self { preload: String::new(), ..Self::default() }
+    }
+
+    pub fn with(mut self, setting: &str, value: &str) -> Self {
+        self.settings.push((setting.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopMode {
+    Smart,
+    Fast,
+    Immediate,
+}
+
+impl StopMode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Smart => "smart",
+            Self::Fast => "fast",
+            Self::Immediate => "immediate",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Cluster {
+    directory: PathBuf,
+    programs: PathBuf,
+    user: ServerUser,
+    port: AtomicU16,
+    databases: AtomicUsize,
+    /// Stops the server and removes the directory when the cluster is dropped, or this process ends.
+    _guard: Guarded,
+}
+
+/// The cluster that the tests of one binary share, with whaply preloaded. Each test makes a database
+/// of its own in it, and leaves the server running.
+pub fn shared_cluster() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(|| Cluster::start(ClusterOptions::default()))
+}
+
+impl Cluster {
+    pub fn start(options: ClusterOptions) -> Self {
+        let user = ServerUser::find();
+        let programs = programs();
+        let mut guard = user.command(Path::new("/bin/sh"), Path::new("/"));
+        guard.args(["-c", GUARD_SCRIPT, "whaply-test-guard"]).arg(&programs);
+        let mut guard = Guarded::start(guard.stdout(Stdio::piped())).expect("a shell can be run");
+        let directory = guard.first_line(SERVER_LIMIT).expect("a directory in /tmp");
+        let cluster = Self {
+            directory: PathBuf::from(directory),
+            programs,
+            user,
+            port: AtomicU16::new(0),
+            databases: AtomicUsize::new(0),
+            _guard: guard,
+        };
+        cluster.initialise(&options);
+        cluster.start_on_a_free_port();
+        cluster
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
+    }
+
+    #[track_caller]
+    pub fn connect(&self, database: &str) -> Client {
+        database::connect(self.port(), database)
+    }
+
+    /// A new database with whaply in it. Its name is `prefix` and what makes it unique.
+    #[track_caller]
+    pub fn create_database(&self, prefix: &str) -> Database {
+        let database = self.create_empty_database(prefix);
+        database.execute("CREATE EXTENSION whaply");
+        database
+    }
+
+    #[track_caller]
+    pub fn create_empty_database(&self, prefix: &str) -> Database {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{prefix}_{}_{number}", process::id());
+        // Nobody can be connected to template0, which would make this fail.
+        let sql = format!("CREATE DATABASE {name} TEMPLATE template0");
+        let created = self.connect("postgres").batch_execute(&sql);
+        created.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        Database::new(self.port(), name)
+    }
+
+    /// The server's log so far.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.directory.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// `ALTER SYSTEM SET` and a reload, which new sessions have seen when this returns.
+    #[track_caller]
+    pub fn set(&self, setting: &str, value: &str) {
+        let mut client = self.connect("postgres");
+        let value = value.replace('\'', "''");
+        let set = client.batch_execute(&format!("ALTER SYSTEM SET {setting} = '{value}'"));
+        set.unwrap_or_else(|error| panic!("{setting} = '{value}': {error:?}"));
+        let reloaded = "SELECT pg_conf_load_time()::text";
+        let before: String = client.query_one(reloaded, &[]).expect("a reload time").get(0);
+        client.batch_execute("SELECT pg_reload_conf()").expect("a superuser may reload");
+        wait_until("the new configuration", SERVER_LIMIT, || {
+            let row = self.connect("postgres").query_one(reloaded, &[]).ok()?;
+            (row.get::<_, String>(0) != before).then_some(())
+        });
+    }
+
+    pub fn stop(&self, mode: StopMode) {
+        self.pg_ctl(&["stop", "-w", "-m", mode.name()]).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Stops the server, fast, if it runs, and starts it on the same port.
+    pub fn restart(&self) {
+        if self.is_accepting() {
+            self.stop(StopMode::Fast);
+        }
+        // After a kill, the old server's last children hold its shared memory for a moment.
+        wait_until("the server to start", SERVER_LIMIT, || self.try_start());
+    }
+
+    /// SIGKILL, as the kernel does when memory runs out: nobody gets to tidy up.
+    pub fn kill_postmaster(&self) {
+        kill(self.postmaster_pid());
+        wait_until("the killed server to be gone", SERVER_LIMIT, || !self.is_accepting());
+    }
+
+    /// SIGKILL for one process of the server, which makes the postmaster restart all of them.
+    pub fn kill_process(&self, pid: i32) {
+        kill(pid);
+    }
+
+    pub fn postmaster_pid(&self) -> i32 {
+        let file = self.directory.join("data/postmaster.pid");
+        let text = fs::read_to_string(file).expect("a running server has postmaster.pid");
+        let pid = text.lines().next().and_then(|line| line.parse().ok());
+        pid.expect("postmaster.pid begins with the process id")
+    }
+
+    /// What pg_dump writes about a database.
+    pub fn dump(&self, database: &Database) -> String {
+        let output = self.program("pg_dump").args(["-d", database.name()]).output();
+        successful(output.expect("pg_dump can be run"), "pg_dump")
+    }
+
+    /// Runs a dump in `database`, and stops at the first error.
+    #[track_caller]
+    pub fn restore(&self, database: &Database, dump: &str) {
+        let mut psql = self.program("psql");
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database.name()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut psql = psql.spawn().expect("psql can be run");
+        let mut input = psql.stdin.take().expect("its input is a pipe");
+        let output = thread::scope(|scope| {
+            // Beside the reading, since a full pipe on either side would stop both. psql may end
+            // before it has read all; its exit status tells.
+            scope.spawn(move || input.write_all(dump.as_bytes()));
+            psql.wait_with_output().expect("psql ends")
+        });
+        successful(output, "psql");
+    }
+
+    fn initialise(&self, options: &ClusterOptions) {
+        let mut initdb = self.user.command(&self.programs.join("initdb"), &self.directory);
+        initdb.args(["-D", "data", "-U", "postgres", "-E", "UTF8"]);
+        initdb.args(["--auth", "trust", "--no-locale", "--no-sync"]);
+        successful(initdb.output().expect("initdb can be run"), "initdb");
+        let directory = self.directory.display().to_string();
+        let fsync = if options.fsync { "on" } else { "off" };
+        let fixed = [
+            ("listen_addresses", "127.0.0.1"),
+            ("unix_socket_directories", directory.as_str()),
+            ("shared_preload_libraries", options.preload.as_str()),
+            ("max_connections", "100"),
+            ("max_worker_processes", "64"),
+            ("fsync", fsync),
+            ("logging_collector", "off"),
+            ("log_line_prefix", "%m [%p] %b %d "),
+        ];
+        let chosen = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let lines = fixed.into_iter().chain(chosen);
+        let text: String = lines
+            .map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''")))
+            .collect();
+        let file = self.directory.join("data/postgresql.conf");
+        let mut file = fs::OpenOptions::new().append(true).open(file).expect("initdb's file");
+        file.write_all(text.as_bytes()).expect("a line in postgresql.conf");
+    }
+
+    fn start_on_a_free_port(&self) {
+        for _ in 0..PORTS_TO_TRY {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+            let port = listener.local_addr().expect("a bound listener has an address").port();
+            drop(listener);
+            self.port.store(port, Ordering::Relaxed);
+            match self.try_start() {
+                Ok(()) => return,
+                Err(error) if error.contains("Address already in use") => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("no free port was free for long enough");
+    }
+
+    fn try_start(&self) -> Result<(), String> {
+        let port = format!("-p {}", self.port());
+        let log_length = self.log().len();
+        let started = self.pg_ctl(&["start", "-w", "-l", "log", "-o", &port]);
+        started.map_err(|error| format!("{error}\n{}", &self.log()[log_length..]))
+    }
+
+    fn pg_ctl(&self, arguments: &[&str]) -> Result<(), String> {
+        let limit = SERVER_LIMIT.as_secs().to_string();
+        let mut pg_ctl = self.user.command(&self.programs.join("pg_ctl"), &self.directory);
+        pg_ctl.args(["-D", "data", "-t", &limit]).args(arguments);
+        // The server would keep a pipe open that is inherited, and we would wait for its end.
+        let status = pg_ctl.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        match status.expect("pg_ctl can be run") {
+            status if status.success() => Ok(()),
+            status => Err(format!("pg_ctl {}: {status}", arguments.join(" "))),
+        }
+    }
+
+    /// A client program, pointed at this server.
+    fn program(&self, name: &str) -> Command {
+        let mut command = self.user.command(&self.programs.join(name), &self.directory);
+        let port = self.port().to_string();
+        command.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &port]);
+        command
+    }
+
+    fn is_accepting(&self) -> bool {
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port())).is_ok()
+    }
+}
+
+fn kill(pid: i32) {
+    let pid = Pid::from_raw(pid).expect("a process id is not zero");
+    kill_process(pid, Signal::KILL).unwrap_or_else(|error| panic!("kill {pid:?}: {error}"));
+}
+
+/// Where the server's programs are, as `pg_config` says.
+fn programs() -> PathBuf {
+    let pg_config = env::var("PG_CONFIG").unwrap_or_else(|_| {
+        let default = Path::new(DEFAULT_PG_CONFIG);
+        if default.exists() { DEFAULT_PG_CONFIG } else { "pg_config" }.to_owned()
+    });
+    let output = Command::new(&pg_config).arg("--bindir").output();
+    let output = output.unwrap_or_else(|error| panic!("{pg_config}: {error}"));
+    PathBuf::from(successful(output, &pg_config).trim())
+}

@@ -1,0 +1,263 @@
+//! One instance: a WhatsApp number, its chats, and the people who write in them. Everything a test
+//! makes people do goes out as the webhook the real Evolution would send.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+
+use super::webhook::{Outgoing, Said, Webhook, WebhookAttempt};
+use super::{Echo, EvolutionOptions, EvolutionState, SendBehaviour};
+use crate::payload::{self, Line};
+use crate::person::Person;
+use crate::wait::{Journal, lock};
+
+/// A message that the customer has received, because it was sent through the API.
+#[derive(Clone, Debug)]
+pub struct SentText {
+    pub id: String,
+    /// As the caller wrote it.
+    pub number: String,
+    /// The chat it ended up in.
+    pub remote_jid: String,
+    pub text: String,
+    pub at: DateTime<Utc>,
+    /// None: the caller left it to the default, which fetches every URL in the text.
+    pub link_preview: Option<bool>,
+    /// The whole request.
+    pub body: Value,
+}
+
+pub(super) struct InstanceState {
+    pub(super) line: Line,
+    pub(super) token: String,
+    pub(super) options: EvolutionOptions,
+    pub(super) agent: ureq::Agent,
+    pub(super) webhook: Mutex<Option<Webhook>>,
+    pub(super) connection: Mutex<String>,
+    pub(super) behaviours: Mutex<VecDeque<SendBehaviour>>,
+    pub(super) echo: Mutex<Echo>,
+    pub(super) sent: Journal<SentText>,
+    /// What findMessages searches, oldest first.
+    pub(super) history: Mutex<Vec<Value>>,
+    pub(super) webhook_attempts: Journal<WebhookAttempt>,
+}
+
+impl InstanceState {
+    pub(super) fn new(mut line: Line, evolution: &EvolutionState) -> Self {
+        let token = payload::uuid().to_uppercase();
+        line.exposed_token = evolution.options.expose_token.then(|| token.clone());
+        Self {
+            line,
+            token,
+            options: evolution.options.clone(),
+            agent: evolution.agent.clone(),
+            webhook: Mutex::default(),
+            connection: Mutex::new("open".to_owned()),
+            behaviours: Mutex::default(),
+            echo: Mutex::default(),
+            sent: Journal::default(),
+            history: Mutex::default(),
+            webhook_attempts: Journal::default(),
+        }
+    }
+
+    /// Keeps a message object as Evolution's database does.
+    pub(super) fn remember(&self, data: &Value) {
+        let mut record = json!({ "id": format!("cm{}", payload::hex(23).to_lowercase()) });
+        for field in ["key", "pushName", "messageType", "message"] {
+            record[field] = data[field].clone();
+        }
+        for field in ["messageTimestamp", "instanceId", "source", "contextInfo"] {
+            record[field] = data[field].clone();
+        }
+        record["MessageUpdate"] = json!([]);
+        lock(&self.history).push(record);
+    }
+
+    pub(super) fn outgoing(&self, event: &str, data: Value) -> Arc<Outgoing> {
+        let webhook = lock(&self.webhook).clone();
+        let destination = webhook.as_ref().map_or("", |webhook| webhook.url.as_str());
+        let payload = self.line.envelope(event, data, destination);
+        Arc::new(Outgoing::new(&payload, webhook))
+    }
+}
+
+/// A handle; clones are the same instance.
+#[derive(Clone)]
+pub struct Instance {
+    state: Arc<InstanceState>,
+    runtime: Handle,
+}
+
+/// What the people do.
+impl Instance {
+    pub fn customer_says(&self, who: impl Into<Person>, text: &str) -> Said {
+        self.customer_said(who, text, Duration::ZERO)
+    }
+
+    /// A message that reaches Evolution late: it was written this long `ago`.
+    pub fn customer_said(&self, who: impl Into<Person>, text: &str, ago: Duration) -> Said {
+        let message = json!({ "conversation": text });
+        self.customer_wrote(&who.into(), message, "conversation", ago)
+    }
+
+    /// Anything but plain text: `message` is WhatsApp's content, e.g. `{"audioMessage": {…}}`.
+    pub fn customer_sends(
+        &self,
+        who: impl Into<Person>,
+        message: Value,
+        message_type: &str,
+    ) -> Said {
+        self.customer_wrote(&who.into(), message, message_type, Duration::ZERO)
+    }
+
+    pub fn customer_edits(&self, said: &Said, text: &str) -> Said {
+        self.emit("messages.edited", self.state.line.edit(&said.id, text, Utc::now()))
+    }
+
+    /// Deletes for everyone.
+    pub fn customer_deletes(&self, who: impl Into<Person>, said: &Said) -> Said {
+        self.emit("messages.delete", who.into().key(&said.id, false))
+    }
+
+    /// The owner types on the phone: a takeover.
+    pub fn owner_types(&self, chat: impl Into<Person>, text: &str) -> Said {
+        self.owner_typed(chat, text, Duration::ZERO)
+    }
+
+    pub fn owner_typed(&self, chat: impl Into<Person>, text: &str, ago: Duration) -> Said {
+        let id = payload::phone_message_id();
+        let data = self.state.line.owner_message(&chat.into(), &id, text, Utc::now() - ago);
+        self.state.remember(&data);
+        self.emit("messages.upsert", data)
+    }
+
+    /// Another client of the same Evolution API, or a Chatwoot agent, writes to the customer.
+    pub fn other_sender_says(&self, chat: impl Into<Person>, text: &str) -> Said {
+        let (chat, id) = (chat.into(), payload::api_message_id());
+        let data = self.state.line.api_message(chat.jid(), &id, text, Utc::now());
+        self.state.remember(&data);
+        self.emit("send.message", data)
+    }
+
+    /// A receipt for a message this instance knows. `status` is SERVER_ACK, DELIVERY_ACK, READ, …
+    pub fn receipt(&self, id: &str, status: &str) -> Said {
+        let history = lock(&self.state.history);
+        let known = history.iter().find(|record| record["key"]["id"] == id);
+        let key = known.map(|record| record["key"].clone()).unwrap_or_default();
+        drop(history);
+        let jid = key["remoteJid"].as_str().unwrap_or_default();
+        let from_me = key["fromMe"].as_bool().unwrap_or(true);
+        self.emit("messages.update", self.state.line.receipt(jid, id, from_me, status))
+    }
+
+    /// The line opens, closes or is refused, and Evolution tells so.
+    pub fn connection_becomes(&self, state: &str) -> Said {
+        self.set_connection(state);
+        self.emit("connection.update", self.state.line.connection(state))
+    }
+
+    /// The same without a webhook, as in a temporary close.
+    pub fn set_connection(&self, state: &str) {
+        *lock(&self.state.connection) = state.to_owned();
+    }
+
+    /// Delivers a whole payload as it is, with the real retries.
+    pub fn deliver(&self, payload: &Value) -> Said {
+        let webhook = lock(&self.state.webhook).clone();
+        self.send_off(Arc::new(Outgoing::new(payload, webhook)))
+    }
+
+    /// The same payload twice at the same time.
+    pub fn deliver_twice(&self, payload: &Value) -> [Said; 2] {
+        [self.deliver(payload), self.deliver(payload)]
+    }
+
+    /// `data` in this instance's envelope.
+    pub fn emit(&self, event: &str, data: Value) -> Said {
+        self.send_off(self.state.outgoing(event, data))
+    }
+
+    fn customer_wrote(&self, who: &Person, message: Value, kind: &str, ago: Duration) -> Said {
+        let id = payload::phone_message_id();
+        let data = self.state.line.customer_message(who, &id, message, kind, Utc::now() - ago);
+        self.state.remember(&data);
+        self.emit("messages.upsert", data)
+    }
+
+    fn send_off(&self, outgoing: Arc<Outgoing>) -> Said {
+        let said = outgoing.said();
+        self.runtime.spawn(outgoing.deliver(Arc::clone(&self.state)));
+        said
+    }
+}
+
+/// What the test arranges, and what it looks at.
+impl Instance {
+    pub(super) fn new(state: Arc<InstanceState>, runtime: Handle) -> Self {
+        Self { state, runtime }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.state.line.instance
+    }
+
+    /// What goes into the header `apikey` of calls to this instance.
+    pub fn token(&self) -> &str {
+        &self.state.token
+    }
+
+    /// The shapes and names of this number, for payloads of one's own.
+    pub fn line(&self) -> &Line {
+        &self.state.line
+    }
+
+    pub fn set_webhook(&self, webhook: Webhook) {
+        *lock(&self.state.webhook) = Some(webhook);
+    }
+
+    /// Queues what the next sendText comes to; when the queue is empty they are `Ok` again.
+    pub fn next_send(&self, behaviour: SendBehaviour) {
+        lock(&self.state.behaviours).push_back(behaviour);
+    }
+
+    pub fn set_echo(&self, echo: Echo) {
+        *lock(&self.state.echo) = echo;
+    }
+
+    /// Evolution does not save messages: findMessages sees nothing of what was so far.
+    pub fn forget_history(&self) {
+        lock(&self.state.history).clear();
+    }
+
+    pub fn sent(&self) -> Vec<SentText> {
+        self.state.sent.all()
+    }
+
+    pub fn sent_texts(&self) -> Vec<String> {
+        self.sent().into_iter().map(|sent| sent.text).collect()
+    }
+
+    /// Waits until at least `count` messages have reached customers, and returns all.
+    #[track_caller]
+    pub fn wait_for_sent(&self, count: usize, limit: Duration) -> Vec<SentText> {
+        self.state.sent.wait_for(count, "message sent", limit)
+    }
+
+    /// Every POST to the webhook so far, in the order in which they ended.
+    pub fn webhook_answers(&self) -> Vec<WebhookAttempt> {
+        self.state.webhook_attempts.all()
+    }
+
+    /// Waits until the echo of the message with this id has been taken.
+    #[track_caller]
+    pub fn wait_for_echo(&self, id: &str, limit: Duration) -> WebhookAttempt {
+        self.state.webhook_attempts.wait_for_one("the echo of a send", limit, |attempt| {
+            attempt.event == "send.message" && attempt.message_id == id && attempt.is_success()
+        })
+    }
+}

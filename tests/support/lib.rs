@@ -1,0 +1,29 @@
+//! What the end-to-end tests stand on: a throw-away PostgreSQL server, and fakes of all that whaply
+//! talks to. It never depends on whaply: everything here is outside the server, as in the field.
+
+pub mod cluster;
+pub mod database;
+pub mod evolution;
+pub mod gate;
+mod guard;
+pub mod http;
+pub mod llama;
+pub mod llm;
+pub mod payload;
+pub mod person;
+pub mod relay;
+mod server_user;
+pub mod wait;
+
+pub use cluster::{Cluster, ClusterOptions, StopMode, shared_cluster};
+pub use database::Database;
+pub use evolution::{
+    Echo, EvolutionOptions, FakeEvolution, Instance, Said, SendBehaviour, SentText, Webhook,
+    WebhookAttempt,
+};
+pub use gate::Gate;
+pub use llama::Llama;
+pub use llm::{FakeLlm, LlmBehaviour, LlmOptions, LlmRequest};
+pub use person::Person;
+pub use relay::{Relay, RelayOptions};
+pub use wait::wait_until;
