@@ -38,7 +38,7 @@ clean-cluster: ## stop the development cluster and remove its data
 	@scripts/dev-cluster remove
 
 .PHONY: demo
-demo: install ## show a whole conversation; its exit status is the demo's
+demo: install ## show a whole conversation; fails when the demo fails
 	@scripts/demo
 
 .PHONY: lint fmt

@@ -73,6 +73,7 @@ COMMENT ON VIEW whaply.health IS 'One row for each thing that needs a person; em
 
 COMMENT ON FUNCTION whaply.ingest(jsonb) IS 'Takes one webhook of Evolution API 2.x, exactly once. Returns {action, duplicate, tenant_id, chat_id, message_id, reply_id}. Errors: 22023, 22001 (bad payload), 22004 (NULL), P0002 (unknown instance). Asks for no secret';
 COMMENT ON FUNCTION whaply.webhook(json) IS 'ingest behind the tenant''s secret, for PostgREST: it is read from request.headers (x-whaply-secret). Raises PT401, PT404, PT503';
+COMMENT ON FUNCTION whaply.receive(json) IS 'The inside of webhook(json): returns {refused: {sqlstate, message, hint}} where that raises';
 COMMENT ON FUNCTION whaply.webhook_settings(text) IS 'The body to POST to Evolution''s /webhook/set/{instance}; put your URL in';
 COMMENT ON FUNCTION whaply.pause_session(text, text, text, interval) IS 'Pauses a chat (JID, LID or phone number) until resume_session, or for a time. Cancels the open reply. Returns whether anything changed';
 COMMENT ON FUNCTION whaply.resume_session(text, text) IS 'Ends a pause of any reason. Returns whether the chat was paused';

@@ -192,8 +192,16 @@ CREATE TRIGGER touch_updated_at BEFORE UPDATE ON whaply.sessions
     EXECUTE FUNCTION whaply.touch_updated_at();
 
 -- pg_dump keeps the rows and sequences of members only if they are named here.
-SELECT pg_catalog.pg_extension_config_dump(format('whaply.%I', relname), '')
-  FROM pg_catalog.pg_class
- WHERE relnamespace = 'whaply'::regnamespace
-   AND relkind IN ('r', 'S')
- ORDER BY relkind, relname;
+DO $$
+DECLARE
+    member name;
+BEGIN
+    FOR member IN
+        SELECT relname FROM pg_catalog.pg_class
+         WHERE relnamespace = 'whaply'::regnamespace AND relkind IN ('r', 'S')
+         ORDER BY relname
+    LOOP
+        PERFORM pg_catalog.pg_extension_config_dump(format('whaply.%I', member)::regclass, '');
+    END LOOP;
+END
+$$;

@@ -3,6 +3,11 @@
 use pgrx::prelude::*;
 
 extension_sql_file!("../sql/refuse.sql", name = "refuse", bootstrap);
-extension_sql_file!("../sql/tables.sql", name = "tables", requires = [crate::api::home::home_id]);
-extension_sql_file!("../sql/views.sql", name = "views", requires = ["tables"]);
+extension_sql_file!("../sql/tables.sql", name = "tables", requires = [api::home::home_id]);
+extension_sql_file!("../sql/webhook.sql", name = "webhook", requires = [api::webhook::receive]);
+extension_sql_file!(
+    "../sql/views.sql",
+    name = "views",
+    requires = ["tables", api::workers::worker_status]
+);
 extension_sql_file!("../sql/finish.sql", name = "finish", finalize);

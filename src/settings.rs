@@ -48,10 +48,12 @@ static REPLY_EXPIRY: GucSetting<i32> = GucSetting::<i32>::new(1_800);
 static HISTORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(30);
 static MAX_TOKENS: GucSetting<i32> = GucSetting::<i32>::new(4_096);
 static MAX_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(32);
-static ON_FAILURE: GucSetting<OnFailureGuc> = GucSetting::<OnFailureGuc>::new(OnFailureGuc::HandOver);
+static ON_FAILURE: GucSetting<OnFailureGuc> =
+    GucSetting::<OnFailureGuc>::new(OnFailureGuc::HandOver);
 static ON_OTHER_SENDER: GucSetting<OnOtherSenderGuc> =
     GucSetting::<OnOtherSenderGuc>::new(OnOtherSenderGuc::Pause);
-static ON_UNCERTAIN: GucSetting<OnUncertainGuc> = GucSetting::<OnUncertainGuc>::new(OnUncertainGuc::Send);
+static ON_UNCERTAIN: GucSetting<OnUncertainGuc> =
+    GucSetting::<OnUncertainGuc>::new(OnUncertainGuc::Send);
 static TIMEZONE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"America/Sao_Paulo"));
 static GROUPS: GucSetting<bool> = GucSetting::<bool>::new(false);
@@ -359,7 +361,14 @@ fn register_providers() {
     let model = c"The model of tenants without llm_model. Unset: a current one of the provider.";
     // PGC_SIGHUP: addresses and files are the operator's, not a database owner's.
     let define = |name, short, setting| {
-        GucRegistry::define_string_guc(name, short, c"", setting, GucContext::Sighup, GucFlags::SUPERUSER_ONLY);
+        GucRegistry::define_string_guc(
+            name,
+            short,
+            c"",
+            setting,
+            GucContext::Sighup,
+            GucFlags::SUPERUSER_ONLY,
+        );
     };
     define(c"whaply.anthropic_api_key", source, &ANTHROPIC_API_KEY);
     define(c"whaply.anthropic_base_url", url, &ANTHROPIC_BASE_URL);

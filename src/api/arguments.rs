@@ -18,20 +18,30 @@ pub struct JsonText(pub String);
 pub struct JsonbText(pub String);
 
 impl FromDatum for JsonText {
-    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, oid: pg_sys::Oid) -> Option<Self> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        oid: pg_sys::Oid,
+    ) -> Option<Self> {
         // SAFETY: `json` is stored as `text` is, and the caller vouches for the datum.
         unsafe { String::from_polymorphic_datum(datum, is_null, oid) }.map(Self)
     }
 }
 
 impl FromDatum for JsonbText {
-    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
         if is_null {
             return None;
         }
         // SAFETY: the datum is a jsonb (the caller vouches for it); jsonb_out returns a
         // NUL-terminated palloc'ed string in the database's encoding.
-        let text = unsafe { pgrx::direct_function_call::<&core::ffi::CStr>(pg_sys::jsonb_out, &[Some(datum)]) };
+        let text = unsafe {
+            pgrx::direct_function_call::<&core::ffi::CStr>(pg_sys::jsonb_out, &[Some(datum)])
+        };
         text.map(|text| Self(text.to_string_lossy().into_owned()))
     }
 }
@@ -55,7 +65,8 @@ macro_rules! json_argument {
         unsafe impl SqlTranslatable for $name {
             const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!($name);
             const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-            const ARGUMENT_SQL: std::result::Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal($sql));
+            const ARGUMENT_SQL: std::result::Result<SqlMappingRef, ArgumentError> =
+                Ok(SqlMappingRef::literal($sql));
             const RETURN_SQL: std::result::Result<ReturnsRef, ReturnsError> =
                 Ok(ReturnsRef::One(SqlMappingRef::literal($sql)));
         }

@@ -49,6 +49,7 @@ fn days(days_to_keep: Option<i32>) -> Result<i32> {
 
 #[pg_extern]
 fn auto_resume() -> JsonB {
-    let done = or_raise(maintenance::run(&settings::behaviour(), settings::keep_processed_events()));
+    let done =
+        or_raise(maintenance::run(&settings::behaviour(), settings::keep_processed_events()));
     JsonB(json!({ "resumed": done.resumed, "deleted_events": done.deleted_events }))
 }

@@ -21,7 +21,12 @@ fn send_message(
     or_raise(send(instance_name, chat_id, text, pause.unwrap_or(false)))
 }
 
-fn send(instance_name: Option<&str>, chat_id: Option<&str>, text: Option<&str>, pause: bool) -> Result<i64> {
+fn send(
+    instance_name: Option<&str>,
+    chat_id: Option<&str>,
+    text: Option<&str>,
+    pause: bool,
+) -> Result<i64> {
     let chat = named_chat(instance_name, chat_id)?;
     let text = given(text, "text")?;
     if text.trim().is_empty() {

@@ -50,13 +50,17 @@ fn resume_session(instance_name: Option<&str>, chat_id: Option<&str>) -> bool {
 
 #[pg_extern]
 fn resume_sessions(instance_name: Option<&str>, reason: Option<&str>) -> i64 {
-    or_raise(tenant_id(instance_name).and_then(|tenant| sessions::resume_all(tenant, given(reason, "reason")?)))
+    or_raise(
+        tenant_id(instance_name)
+            .and_then(|tenant| sessions::resume_all(tenant, given(reason, "reason")?)),
+    )
 }
 
 /// The tenant of an instance, or an error that says how to make one.
 pub(super) fn tenant_id(instance_name: Option<&str>) -> Result<i32> {
     let instance = given(instance_name, "instance_name")?;
-    tenants::id_of(instance)?.ok_or_else(|| Error::UnknownInstance { instance: instance.to_owned() })
+    tenants::id_of(instance)?
+        .ok_or_else(|| Error::UnknownInstance { instance: instance.to_owned() })
 }
 
 /// The chat that a person means, in any writing.

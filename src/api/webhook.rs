@@ -1,5 +1,5 @@
-//! `webhook(json)`: what PostgREST calls with the raw body of Evolution's POST, and
-//! `webhook_settings`: what to enter there.
+//! The inside of `webhook(json)`, which PostgREST calls with the raw body of Evolution's POST: the
+//! tenant's secret, then ingest. And `webhook_settings`: what to enter in Evolution.
 
 use std::ffi::CStr;
 
@@ -32,13 +32,18 @@ const EVENTS: [&str; 8] = [
     "LOGOUT_INSTANCE",
 ];
 
-// PostgREST hands a raw body only to a function with a single unnamed argument of type json.
-#[pg_extern(sql = "CREATE FUNCTION webhook(json) RETURNS jsonb LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';")]
-fn webhook(payload: Option<JsonText>) -> JsonB {
-    or_raise(receive(payload))
+// Called by webhook(json) only, which raises what is refused.
+#[pg_extern]
+fn receive(payload: Option<JsonText>) -> JsonB {
+    match take(payload) {
+        Err(error) if error.sqlstate().starts_with("PT") => JsonB(json!({
+            "refused": { "sqlstate": error.sqlstate(), "message": error.to_string(), "hint": error.hint() }
+        })),
+        taken => or_raise(taken),
+    }
 }
 
-fn receive(payload: Option<JsonText>) -> Result<JsonB> {
+fn take(payload: Option<JsonText>) -> Result<JsonB> {
     if transaction::is_standby() {
         return Err(Error::Standby);
     }
@@ -84,7 +89,8 @@ fn settings_of(instance_name: Option<&str>) -> Result<JsonB> {
     let instance = given(instance_name, "instance_name")?;
     let secret = tenants::webhook_secret(instance)?
         .ok_or_else(|| Error::UnknownInstance { instance: instance.to_owned() })?;
-    let headers = secret.map_or_else(|| json!({}), |secret| json!({ SECRET_HEADER: secret.expose() }));
+    let headers =
+        secret.map_or_else(|| json!({}), |secret| json!({ SECRET_HEADER: secret.expose() }));
     Ok(JsonB(json!({
         "webhook": {
             "enabled": true,

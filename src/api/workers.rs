@@ -36,11 +36,15 @@ fn wait_until_idle(timeout: default!(Option<Interval>, "'30 s'")) -> bool {
 fn wait(timeout: Option<Interval>) -> Result<bool> {
     // SAFETY: reads globals of this transaction.
     let (snapshot_is_fixed, has_written) = unsafe {
-        (pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32, pg_sys::GetTopTransactionIdIfAny() != 0.into())
+        (
+            pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32,
+            pg_sys::GetTopTransactionIdIfAny() != 0.into(),
+        )
     };
     if snapshot_is_fixed || has_written {
         return Err(Error::NotPossible {
-            message: "wait_until_idle cannot see the worker's commits from this transaction".to_owned(),
+            message: "wait_until_idle cannot see the worker's commits from this transaction"
+                .to_owned(),
             hint: "Call it in a statement of its own, READ COMMITTED, after the commit of what it waits for.",
         });
     }

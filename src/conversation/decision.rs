@@ -158,7 +158,14 @@ pub struct Decision {
 
 impl Decision {
     fn only(action: Action) -> Self {
-        Self { action, store_as: None, leaves_row: true, human_spoke: false, takeover: None, queue: false }
+        Self {
+            action,
+            store_as: None,
+            leaves_row: true,
+            human_spoke: false,
+            takeover: None,
+            queue: false,
+        }
     }
 
     fn store(action: Action, sender: Sender) -> Self {
@@ -166,7 +173,11 @@ impl Decision {
     }
 
     fn takeover(action: Action, sender: Sender, reason: PauseReason) -> Self {
-        Self { human_spoke: true, takeover: Some(Takeover { reason }), ..Self::store(action, sender) }
+        Self {
+            human_spoke: true,
+            takeover: Some(Takeover { reason }),
+            ..Self::store(action, sender)
+        }
     }
 }
 
@@ -182,7 +193,9 @@ pub fn not_a_person(message: &Message, own_jid: Option<&Jid>, rules: &Rules) -> 
             let mentioned = own_jid.is_some_and(|own| message.mentions.contains(own));
             (!rules.groups || !(mentioned || message.from_me)).then_some(Action::IgnoredGroup)
         }
-        JidKind::StatusBroadcast | JidKind::Broadcast | JidKind::Notice => Some(Action::IgnoredBroadcast),
+        JidKind::StatusBroadcast | JidKind::Broadcast | JidKind::Notice => {
+            Some(Action::IgnoredBroadcast)
+        }
         JidKind::Newsletter => Some(Action::IgnoredNewsletter),
         JidKind::Bot => Some(Action::IgnoredBot),
         JidKind::Other => Some(Action::IgnoredEvent),
@@ -231,7 +244,9 @@ fn from_the_business(
         return Decision { human_spoke: true, ..Decision::store(Action::IgnoredOld, sender) };
     }
     match (message.kind, rules.on_other_sender) {
-        (MessageEvent::Upsert, _) => Decision::takeover(Action::Paused, sender, PauseReason::HumanTakeover),
+        (MessageEvent::Upsert, _) => {
+            Decision::takeover(Action::Paused, sender, PauseReason::HumanTakeover)
+        }
         (MessageEvent::Send, OnOtherSender::Pause) => {
             Decision::takeover(Action::OtherSender, sender, PauseReason::OtherSender)
         }
@@ -247,7 +262,8 @@ fn is_auto_reply(message: &Message, rules: &Rules) -> bool {
     }
     let answers_a_call = message.status == Some(Status::Pending) && !message.has_addressing_mode;
     let text = message.content.text.as_deref().map(str::trim);
-    answers_a_call || text.is_some_and(|text| rules.auto_reply_texts.iter().any(|known| known.trim() == text))
+    answers_a_call
+        || text.is_some_and(|text| rules.auto_reply_texts.iter().any(|known| known.trim() == text))
 }
 
 fn from_the_customer(
@@ -259,8 +275,12 @@ fn from_the_customer(
 ) -> Decision {
     let ignored = |action| Decision::store(action, Sender::Customer);
     match message.content.class {
-        ContentClass::Placeholder => return Decision { leaves_row: false, ..ignored(Action::IgnoredType) },
-        ContentClass::Reaction | ContentClass::NothingToAnswer => return ignored(Action::IgnoredType),
+        ContentClass::Placeholder => {
+            return Decision { leaves_row: false, ..ignored(Action::IgnoredType) };
+        }
+        ContentClass::Reaction | ContentClass::NothingToAnswer => {
+            return ignored(Action::IgnoredType);
+        }
         ContentClass::Question => {}
     }
     if sent_at + rules.age_limit < now {

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn all_attempts_together_take_between_half_a_minute_and_seventy_five_seconds() {
-        let total = |jitter| (1..MOST_ATTEMPTS).map(|n| backoff(seconds(2), n, jitter)).sum::<Duration>();
+        let total =
+            |jitter| (1..MOST_ATTEMPTS).map(|n| backoff(seconds(2), n, jitter)).sum::<Duration>();
         assert_eq!([total(0.0), total(1.0)], [seconds(30), seconds(75)]);
     }
 

@@ -44,7 +44,8 @@ pub fn look_for(
     if let Some(message) = kept.iter().filter(is_it).min_by_key(|message| message.sent_at) {
         return Trace::Found(message.id.clone());
     }
-    let sees_our_sends = last_confirmed.is_some_and(|id| kept.iter().any(|message| message.id == id));
+    let sees_our_sends =
+        last_confirmed.is_some_and(|id| kept.iter().any(|message| message.id == id));
     if sees_our_sends { Trace::Absent } else { Trace::Blind }
 }
 

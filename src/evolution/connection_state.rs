@@ -51,14 +51,10 @@ pub fn connection_state(instance: &Instance, timeout: Duration) -> HttpRequest {
 /// one line on why nothing is known.
 pub fn read_connection_state(result: CallResult) -> Result<Option<State>, String> {
     let body = read_query(CALL, result)?;
-    let instance = body
-        .get("instance")
-        .ok_or_else(|| format!("{CALL} answered without instance"))?;
+    let instance =
+        body.get("instance").ok_or_else(|| format!("{CALL} answered without instance"))?;
     match instance.get("state").and_then(|state| state.as_str()) {
         None => Ok(None),
-        Some(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|error: UnknownState| error.to_string()),
+        Some(text) => text.parse().map(Some).map_err(|error: UnknownState| error.to_string()),
     }
 }

@@ -52,10 +52,7 @@ impl ErrorBody {
 }
 
 fn joined(items: &[Value]) -> String {
-    let words = |item: &Value| {
-        item.as_str()
-            .map_or_else(|| item.to_string(), str::to_owned)
-    };
+    let words = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
     items.iter().map(words).collect::<Vec<_>>().join(", ")
 }
 
@@ -65,18 +62,10 @@ pub(super) fn read_query(call: &str, result: CallResult) -> Result<Value, String
     let response =
         result.map_err(|error| one_line(&format!("{call} failed: {}", error.message())))?;
     if !(200..300).contains(&response.status) {
-        return Err(answered(
-            call,
-            response.status,
-            ErrorBody::read(&response.body).words(),
-        ));
+        return Err(answered(call, response.status, ErrorBody::read(&response.body).words()));
     }
     serde_json::from_slice(&response.body).map_err(|_| {
-        answered(
-            call,
-            response.status,
-            "but no JSON: does evo_server_url lead to Evolution?",
-        )
+        answered(call, response.status, "but no JSON: does evo_server_url lead to Evolution?")
     })
 }
 
@@ -90,10 +79,7 @@ const MOST_CHARACTERS: usize = 300;
 /// `text` without line breaks and control characters, cut to what fits beside an advice.
 fn one_line(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let mut line = words
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let mut line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = line.char_indices().nth(MOST_CHARACTERS) {
         line.truncate(end);
         line.push('…');

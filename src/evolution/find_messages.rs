@@ -72,15 +72,13 @@ fn found_message(record: &Value) -> Option<FoundMessage> {
 /// Evolution stores a sent text as `conversation`, and as `extendedTextMessage` when it comes back
 /// from the phone; chats with disappearing messages wrap either.
 fn text_of(message: &Value) -> Option<String> {
-    ["", "/ephemeralMessage/message"]
-        .iter()
-        .find_map(|wrapper| {
-            let message = message.pointer(wrapper)?;
-            let text = message["conversation"]
-                .as_str()
-                .or_else(|| message["extendedTextMessage"]["text"].as_str())?;
-            Some(text.to_owned())
-        })
+    ["", "/ephemeralMessage/message"].iter().find_map(|wrapper| {
+        let message = message.pointer(wrapper)?;
+        let text = message["conversation"]
+            .as_str()
+            .or_else(|| message["extendedTextMessage"]["text"].as_str())?;
+        Some(text.to_owned())
+    })
 }
 
 fn count(value: &Value) -> Option<u32> {

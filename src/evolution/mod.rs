@@ -47,13 +47,7 @@ fn request(
         headers.push(("content-type", Secret::new("application/json")));
     }
     let body = body.map(|body| body.to_string()).unwrap_or_default();
-    HttpRequest {
-        method,
-        url: url(instance, route),
-        headers,
-        body,
-        timeout,
-    }
+    HttpRequest { method, url: url(instance, route), headers, body, timeout }
 }
 
 /// A query is dropped: Evolution lets its `instanceName` overrule the one in the path.

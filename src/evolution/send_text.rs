@@ -64,13 +64,7 @@ pub struct Uncertain {
 /// No link preview, since it makes Evolution fetch the URLs of the text first.
 pub fn send_text(instance: &Instance, jid: &str, text: &str, timeout: Duration) -> HttpRequest {
     let body = json!({ "number": jid, "text": text, "linkPreview": false });
-    request(
-        instance,
-        Method::Post,
-        ["message", CALL],
-        Some(body),
-        timeout,
-    )
+    request(instance, Method::Post, ["message", CALL], Some(body), timeout)
 }
 
 pub fn read_send_text(result: CallResult) -> SendOutcome {
@@ -94,10 +88,7 @@ fn read_response(response: &HttpResponse) -> SendOutcome {
     };
     match response.status {
         200..=299 => read_accepted(response),
-        300..=399 => refused(
-            Configuration,
-            "evo_server_url redirects; enter the final URL",
-        ),
+        300..=399 => refused(Configuration, "evo_server_url redirects; enter the final URL"),
         400 => read_bad_request(body),
         401 | 403 => refused(Configuration, "check the tenant's Evolution API key"),
         404 | 405 => refused(Configuration, "check instance_name and evo_server_url"),
@@ -109,15 +100,11 @@ fn read_response(response: &HttpResponse) -> SendOutcome {
         503 if response.retry_after.is_some() => {
             refused(Deferred, "it is sent later").after(response.retry_after)
         }
-        502 | 503 => refused(
-            Transient,
-            "Evolution is down behind its proxy; it is sent again",
-        ),
+        502 | 503 => refused(Transient, "Evolution is down behind its proxy; it is sent again"),
         // Cloudflare: no connection to Evolution, or no TLS with it.
-        521 | 523 | 525 | 526 => refused(
-            Transient,
-            "Cloudflare cannot reach Evolution; it is sent again",
-        ),
+        521 | 523 | 525 | 526 => {
+            refused(Transient, "Cloudflare cannot reach Evolution; it is sent again")
+        }
         status => uncertain(&answered(CALL, status, ErrorBody::read(body).words())),
     }
 }
@@ -158,11 +145,7 @@ fn class_of_meta_code(code: i64) -> (NotSentClass, &'static str) {
 }
 
 /// Thrown inside the block that sends, where the socket failed: known to be stored if it went out.
-const SOCKET_FAILED: [&str; 3] = [
-    "Error: Connection Closed",
-    "Error: Timed Out",
-    "SessionError",
-];
+const SOCKET_FAILED: [&str; 3] = ["Error: Connection Closed", "Error: Timed Out", "SessionError"];
 
 fn read_bad_request(body: &[u8]) -> SendOutcome {
     let error = ErrorBody::read(body);
@@ -190,11 +173,9 @@ fn read_server_error(body: &[u8]) -> SendOutcome {
     let error = ErrorBody::read(body);
     let said = answered(CALL, 500, error.words());
     match error.words() {
-        "Connection Closed" | "Timed Out" => not_sent(
-            NotSentClass::Transient,
-            &said,
-            "the line is down; it is sent again",
-        ),
+        "Connection Closed" | "Timed Out" => {
+            not_sent(NotSentClass::Transient, &said, "the line is down; it is sent again")
+        }
         words if words.starts_with("Cannot read properties of") => not_sent(
             NotSentClass::LineDown,
             &said,
@@ -214,17 +195,10 @@ impl SendOutcome {
 }
 
 fn not_sent(class: NotSentClass, what: &str, advice: &str) -> SendOutcome {
-    SendOutcome::NotSent(NotSent {
-        class,
-        message: format!("{what}; {advice}"),
-        retry_after: None,
-    })
+    SendOutcome::NotSent(NotSent { class, message: format!("{what}; {advice}"), retry_after: None })
 }
 
 fn uncertain(what: &str) -> SendOutcome {
     let message = format!("{what}; it may have gone out and is looked up");
-    SendOutcome::Uncertain(Uncertain {
-        message,
-        hold: false,
-    })
+    SendOutcome::Uncertain(Uncertain { message, hold: false })
 }

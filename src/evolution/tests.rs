@@ -29,11 +29,7 @@ fn body(request: &HttpRequest) -> Value {
 }
 
 fn response(status: u16, body: &str) -> CallResult {
-    Ok(HttpResponse {
-        status,
-        retry_after: None,
-        body: body.into(),
-    })
+    Ok(HttpResponse { status, retry_after: None, body: body.into() })
 }
 
 fn sent(status: u16, body: &str) -> SendOutcome {
@@ -68,37 +64,21 @@ fn message(outcome: SendOutcome) -> String {
 fn send_text_names_the_full_jid_and_no_preview() {
     let request = send_text(&demo(), JID, "Olá! https://x.com", TIMEOUT);
     assert_eq!(request.method, Method::Post);
-    assert_eq!(
-        request.url.as_str(),
-        "https://evo.example.com/message/sendText/loja-demo"
-    );
+    assert_eq!(request.url.as_str(), "https://evo.example.com/message/sendText/loja-demo");
     assert_eq!(
         body(&request),
         serde_json::json!({ "number": JID, "text": "Olá! https://x.com", "linkPreview": false })
     );
-    let key = request
-        .headers
-        .iter()
-        .find(|(name, _)| *name == "apikey")
-        .unwrap();
+    let key = request.headers.iter().find(|(name, _)| *name == "apikey").unwrap();
     assert_eq!(key.1.expose(), "token-of-the-instance");
 }
 
 #[test]
 fn an_instance_name_is_one_path_segment_below_any_prefix() {
     for (base, url) in [
-        (
-            "http://h/",
-            "http://h/message/sendText/Loja%20%2F%20100%25%3F",
-        ),
-        (
-            "http://h/evo",
-            "http://h/evo/message/sendText/Loja%20%2F%20100%25%3F",
-        ),
-        (
-            "http://h/evo/?instanceName=x#y",
-            "http://h/evo/message/sendText/Loja%20%2F%20100%25%3F",
-        ),
+        ("http://h/", "http://h/message/sendText/Loja%20%2F%20100%25%3F"),
+        ("http://h/evo", "http://h/evo/message/sendText/Loja%20%2F%20100%25%3F"),
+        ("http://h/evo/?instanceName=x#y", "http://h/evo/message/sendText/Loja%20%2F%20100%25%3F"),
     ] {
         let request = send_text(&instance(base, "Loja / 100%?"), JID, "a", TIMEOUT);
         assert_eq!(request.url.as_str(), url);
@@ -112,10 +92,7 @@ fn a_taken_message_has_id_jid_and_time() {
         jid: Some(JID.into()),
         sent_at: Some(1_761_055_200),
     };
-    assert_eq!(
-        sent(201, recorded!("sendText.201")),
-        SendOutcome::Sent(expected)
-    );
+    assert_eq!(sent(201, recorded!("sendText.201")), SendOutcome::Sent(expected));
 }
 
 #[test]
@@ -150,26 +127,16 @@ fn what_evolution_refuses_before_sending_is_not_sent_again() {
         recorded!("sendText.400.text_required"),
         recorded!("sendText.400.validation"),
     ] {
-        assert_eq!(
-            class(&sent(400, body)),
-            Some(NotSentClass::Rejected),
-            "{body}"
-        );
+        assert_eq!(class(&sent(400, body)), Some(NotSentClass::Rejected), "{body}");
     }
     assert_eq!(class(&sent(413, "")), Some(NotSentClass::Rejected));
     let words = message(sent(400, recorded!("sendText.400.number_not_on_whatsapp")));
-    assert_eq!(
-        words,
-        "sendText answered 400: the number is not on WhatsApp; it is not sent again"
-    );
+    assert_eq!(words, "sendText answered 400: the number is not on WhatsApp; it is not sent again");
 }
 
 #[test]
 fn a_socket_that_failed_while_sending_is_looked_up() {
-    assert_eq!(
-        held(&sent(400, recorded!("sendText.400.connection_closed"))),
-        Some(false)
-    );
+    assert_eq!(held(&sent(400, recorded!("sendText.400.connection_closed"))), Some(false));
     let timed_out = r#"{"status":400,"response":{"message":["Error: Timed Out"]}}"#;
     assert_eq!(held(&sent(400, timed_out)), Some(false));
 }
@@ -208,11 +175,7 @@ fn settings_are_blamed_for_key_instance_route_and_redirect() {
         (308, "", "evo_server_url redirects; enter the final URL"),
     ] {
         let outcome = sent(status, body);
-        assert_eq!(
-            class(&outcome),
-            Some(NotSentClass::Configuration),
-            "{status}"
-        );
+        assert_eq!(class(&outcome), Some(NotSentClass::Configuration), "{status}");
         assert!(message(outcome).contains(word));
     }
 }
@@ -220,11 +183,7 @@ fn settings_are_blamed_for_key_instance_route_and_redirect() {
 #[test]
 fn proxies_that_cannot_reach_evolution_sent_nothing() {
     for status in [502, 503, 521] {
-        assert_eq!(
-            class(&sent(status, "<html>")),
-            Some(NotSentClass::Transient),
-            "{status}"
-        );
+        assert_eq!(class(&sent(status, "<html>")), Some(NotSentClass::Transient), "{status}");
     }
     let refused = read_send_text(Err(CallError::NotSent("connection refused".into())));
     assert_eq!(class(&refused), Some(NotSentClass::Transient));
@@ -234,17 +193,10 @@ fn proxies_that_cannot_reach_evolution_sent_nothing() {
 fn a_server_that_asks_to_wait_defers() {
     let wait = Some(Duration::from_secs(9));
     for status in [429, 503] {
-        let response = HttpResponse {
-            status,
-            retry_after: wait,
-            body: Vec::new(),
-        };
+        let response = HttpResponse { status, retry_after: wait, body: Vec::new() };
         match read_send_text(Ok(response)) {
             SendOutcome::NotSent(not_sent) => {
-                assert_eq!(
-                    (not_sent.class, not_sent.retry_after),
-                    (NotSentClass::Deferred, wait)
-                );
+                assert_eq!((not_sent.class, not_sent.retry_after), (NotSentClass::Deferred, wait));
             }
             other => panic!("{other:?}"),
         }
@@ -256,21 +208,14 @@ fn no_answer_and_unknown_server_errors_are_looked_up() {
     let timeout = read_send_text(Err(CallError::Unknown("timed out".into())));
     assert_eq!(held(&timeout), Some(false));
     for status in [500, 504, 520, 522, 524] {
-        assert_eq!(
-            held(&sent(status, "<html>gateway</html>")),
-            Some(false),
-            "{status}"
-        );
+        assert_eq!(held(&sent(status, "<html>gateway</html>")), Some(false), "{status}");
     }
 }
 
 #[test]
 fn a_page_of_html_becomes_one_short_line() {
     let words = message(sent(404, &"<p>no\nsuch page</p>\n".repeat(500)));
-    assert!(
-        words.chars().count() < 450 && !words.contains('\n'),
-        "{words}"
-    );
+    assert!(words.chars().count() < 450 && !words.contains('\n'), "{words}");
 }
 
 #[test]
@@ -279,24 +224,10 @@ fn connection_state_is_asked_and_read() {
     assert_eq!((request.method, request.body.as_str()), (Method::Get, ""));
     assert_eq!(request.url.path(), "/instance/connectionState/loja-demo");
     let read = |status, body| read_connection_state(response(status, body));
-    assert_eq!(
-        read(200, recorded!("instance.connectionState.200")),
-        Ok(Some(State::Open))
-    );
-    assert_eq!(
-        read(200, r#"{"instance":{"instanceName":"loja-demo"}}"#),
-        Ok(None)
-    );
-    assert!(
-        read(200, r#"{"instance":{"state":"asleep"}}"#)
-            .unwrap_err()
-            .contains("asleep")
-    );
-    assert!(
-        read(404, recorded!("any.404.instance"))
-            .unwrap_err()
-            .contains("does not exist")
-    );
+    assert_eq!(read(200, recorded!("instance.connectionState.200")), Ok(Some(State::Open)));
+    assert_eq!(read(200, r#"{"instance":{"instanceName":"loja-demo"}}"#), Ok(None));
+    assert!(read(200, r#"{"instance":{"state":"asleep"}}"#).unwrap_err().contains("asleep"));
+    assert!(read(404, recorded!("any.404.instance")).unwrap_err().contains("does not exist"));
     assert!(read(200, "<html>").unwrap_err().contains("evo_server_url"));
 }
 
@@ -349,15 +280,7 @@ fn found_messages_are_read_with_text_from_either_place() {
 fn an_unreadable_search_proves_nothing() {
     let none = r#"{"messages":{"total":0,"pages":0,"currentPage":1,"records":[]}}"#;
     assert_eq!(read_found(response(200, none)).unwrap().pages, 0);
-    assert!(
-        read_found(response(200, "{}"))
-            .unwrap_err()
-            .contains("records")
-    );
+    assert!(read_found(response(200, "{}")).unwrap_err().contains("records"));
     assert!(read_found(response(500, "{}")).unwrap_err().contains("500"));
-    assert!(
-        read_found(Err(CallError::Unknown("cut".into())))
-            .unwrap_err()
-            .contains("cut")
-    );
+    assert!(read_found(Err(CallError::Unknown("cut".into()))).unwrap_err().contains("cut"));
 }

@@ -20,12 +20,16 @@ pub fn take(tenant: &Tenant, change: &Change, now: DateTime<Utc>) -> Result<Outc
     let at = change.at_ms.and_then(DateTime::from_timestamp_millis).map_or(now, |at| at.min(now));
     match &change.what {
         ChangeKind::Nothing => Ok(Outcome::new(tenant, Action::IgnoredEvent)),
-        ChangeKind::Edited { text } => apply(tenant, &change.id, EDITED, [Action::Edited, Action::EditedEarly], || {
-            messages::edit(tenant.id, &change.id, text.as_deref(), at)
-        }),
-        ChangeKind::Deleted => apply(tenant, &change.id, DELETED, [Action::Deleted, Action::DeletedEarly], || {
-            messages::delete(tenant.id, &change.id, at)
-        }),
+        ChangeKind::Edited { text } => {
+            apply(tenant, &change.id, EDITED, [Action::Edited, Action::EditedEarly], || {
+                messages::edit(tenant.id, &change.id, text.as_deref(), at)
+            })
+        }
+        ChangeKind::Deleted => {
+            apply(tenant, &change.id, DELETED, [Action::Deleted, Action::DeletedEarly], || {
+                messages::delete(tenant.id, &change.id, at)
+            })
+        }
     }
 }
 
@@ -45,7 +49,8 @@ fn apply(
     }
     let action = if chat.is_some() { on_time } else { early };
     processed_events::overwrite(tenant.id, message_id, event, action)?;
-    let mut outcome = Outcome { message_id: Some(message_id.to_owned()), ..Outcome::new(tenant, action) };
+    let mut outcome =
+        Outcome { message_id: Some(message_id.to_owned()), ..Outcome::new(tenant, action) };
     if let Some(chat) = chat {
         if known.is_some_and(|known| known.sender_is_customer) {
             outcome.wakes_worker = replies::question_changed(&chat)?;
@@ -67,7 +72,8 @@ fn lock_chat(known: Option<&Changed>) -> Result<Option<crate::store::Chat>> {
 
 /// Takes a receipt: the status of a message moves forward only, and no row is left.
 pub fn receipt(tenant: &Tenant, receipt: &Receipt) -> Result<Outcome> {
-    let mut outcome = Outcome { message_id: Some(receipt.id.clone()), ..Outcome::new(tenant, Action::Receipt) };
+    let mut outcome =
+        Outcome { message_id: Some(receipt.id.clone()), ..Outcome::new(tenant, Action::Receipt) };
     if let Some(to) = receipt.status
         && let Some(from) = messages::lock_status(tenant.id, &receipt.id)?
     {

@@ -24,7 +24,10 @@ pub fn find(tenant_id: i32, message: &Message) -> Result<Found> {
     }
     let mut known = known.into_iter().map(|chat_id| Chat { tenant_id, chat_id });
     let Some(oldest) = known.next() else {
-        return Ok(Found { chat: Chat { tenant_id, chat_id: new_name(message).to_owned() }, session: None });
+        return Ok(Found {
+            chat: Chat { tenant_id, chat_id: new_name(message).to_owned() },
+            session: None,
+        });
     };
     let mut session = sessions::lock(&oldest)?;
     for younger in known {
@@ -50,7 +53,9 @@ fn names(message: &Message) -> Vec<String> {
 /// A new session is named by the phone number, where the message tells it.
 fn new_name(message: &Message) -> &str {
     match &message.alt {
-        Some(alt) if message.jid.kind() == JidKind::Lid && alt.kind() == JidKind::Person => alt.as_str(),
+        Some(alt) if message.jid.kind() == JidKind::Lid && alt.kind() == JidKind::Person => {
+            alt.as_str()
+        }
         _ => message.jid.as_str(),
     }
 }

@@ -10,7 +10,12 @@ use crate::store::tenants::Tenant;
 use crate::store::{Chat, deliveries, processed_events};
 
 /// A question came: the open reply will answer it too, or one is opened. Its id.
-pub fn queue(tenant: &Tenant, chat: &Chat, sent_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<i64> {
+pub fn queue(
+    tenant: &Tenant,
+    chat: &Chat,
+    sent_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<i64> {
     let due_at = |opened_at| debounce::due_at(now, opened_at, tenant.debounce, tenant.debounce_max);
     if let Some(open) = replies::open_in(chat)? {
         replies::want_more(open.id, due_at(open.created_at), sent_at)?;

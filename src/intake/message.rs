@@ -17,7 +17,12 @@ const PROVES_THE_LINE_FOR: chrono::Duration = chrono::Duration::seconds(60);
 
 /// Takes one message. Row 3 (duplicates) stands first since it is the cheapest, and again behind
 /// the session's lock, where it is certain.
-pub fn take(tenant: &Tenant, payload: &Payload, message: &Message, now: DateTime<Utc>) -> Result<Outcome> {
+pub fn take(
+    tenant: &Tenant,
+    payload: &Payload,
+    message: &Message,
+    now: DateTime<Utc>,
+) -> Result<Outcome> {
     let event = payload.envelope.event.as_str();
     if let Some(seen) = seen_before(tenant, message, event)? {
         return Ok(seen);
@@ -51,7 +56,11 @@ fn seen_before(tenant: &Tenant, message: &Message, event: &str) -> Result<Option
 
 fn leave_aside(tenant: &Tenant, message: &Message, event: &str, action: Action) -> Result<Outcome> {
     let first = processed_events::record(tenant.id, &message.id, event, action)?;
-    Ok(Outcome { duplicate: !first, message_id: Some(message.id.clone()), ..Outcome::new(tenant, action) })
+    Ok(Outcome {
+        duplicate: !first,
+        message_id: Some(message.id.clone()),
+        ..Outcome::new(tenant, action)
+    })
 }
 
 fn facts(tenant: &Tenant, found: &Found, message: &Message) -> Result<ChatFacts> {
@@ -131,7 +140,11 @@ impl Arrival<'_> {
             }
         }
         if decision.leaves_row && !self.record_row(decision.action)? {
-            return Ok(Outcome::duplicate(self.tenant, &self.message.id, decision.action.as_str().to_owned()));
+            return Ok(Outcome::duplicate(
+                self.tenant,
+                &self.message.id,
+                decision.action.as_str().to_owned(),
+            ));
         }
         let mut outcome = self.outcome(&chat, decision.action);
         self.consequences(&chat, &decision, &mut outcome)?;
@@ -188,7 +201,12 @@ impl Arrival<'_> {
     }
 
     fn record_row(&self, action: Action) -> Result<bool> {
-        processed_events::record(self.tenant.id, &self.message.id, &self.payload.envelope.event, action)
+        processed_events::record(
+            self.tenant.id,
+            &self.message.id,
+            &self.payload.envelope.event,
+            action,
+        )
     }
 
     fn outcome(&self, chat: &Chat, action: Action) -> Outcome {

@@ -77,7 +77,8 @@ pub fn ingest(payload: &Payload, now: DateTime<Utc>) -> Result<Outcome> {
 
 fn tenant_of(payload: &Payload, defaults: &Behaviour) -> Result<Tenant> {
     let instance = &payload.envelope.instance;
-    tenants::by_instance(instance, defaults)?.ok_or_else(|| Error::UnknownInstance { instance: instance.clone() })
+    tenants::by_instance(instance, defaults)?
+        .ok_or_else(|| Error::UnknownInstance { instance: instance.clone() })
 }
 
 /// The chat that a person means by a JID, a LID or a phone number in any writing. A chat never
@@ -87,7 +88,8 @@ pub fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store
         argument: "chat_id",
         reason: "it is no JID, LID or phone number".to_owned(),
     })?;
-    let names: Vec<String> = jid.phone_variants().iter().map(|jid| jid.as_str().to_owned()).collect();
+    let names: Vec<String> =
+        jid.phone_variants().iter().map(|jid| jid.as_str().to_owned()).collect();
     let known = chat_aliases::sessions_of(tenant_id, &names)?;
     let chat_id = known.into_iter().next().unwrap_or_else(|| jid.as_str().to_owned());
     Ok(crate::store::Chat { tenant_id, chat_id })

@@ -17,11 +17,8 @@ pub struct Answer {
 
 /// How open models mark their reasoning when the server does not take it out: DeepSeek and Qwen,
 /// some fine-tunes of both, Magistral.
-const REASONING: [(&str, &str); 3] = [
-    ("<think>", "</think>"),
-    ("<thinking>", "</thinking>"),
-    ("[THINK]", "[/THINK]"),
-];
+const REASONING: [(&str, &str); 3] =
+    [("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]")];
 
 /// `text` without the reasoning in front of it. Reasoning that was cut off leaves nothing: its
 /// half must not reach a customer. The opening mark may be missing, since some chat templates put
@@ -58,15 +55,9 @@ pub(super) fn text_of(content: &Value) -> String {
 
 /// The string at a JSON pointer, or "".
 pub(super) fn text_at<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 pub(super) fn tokens_at(value: &Value, pointer: &str) -> Option<i32> {
-    value
-        .pointer(pointer)?
-        .as_i64()
-        .and_then(|count| i32::try_from(count).ok())
+    value.pointer(pointer)?.as_i64().and_then(|count| i32::try_from(count).ok())
 }

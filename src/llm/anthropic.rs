@@ -21,14 +21,7 @@ pub(super) fn request(model: &Model, prompt: &Prompt) -> (Url, Vec<(&'static str
 /// A base that ends in /v1 is accepted too: people copy it from OpenAI-compatible servers.
 fn messages_url(base: &Url) -> Url {
     let has_version = base.path().trim_end_matches('/').ends_with("/v1");
-    endpoint(
-        base,
-        if has_version {
-            &["messages"]
-        } else {
-            &["v1", "messages"]
-        },
-    )
+    endpoint(base, if has_version { &["messages"] } else { &["v1", "messages"] })
 }
 
 fn body(model: &Model, prompt: &Prompt) -> Value {
@@ -70,11 +63,7 @@ pub(super) fn read(body: &Value) -> Result<Answer, Failure> {
 
 /// What came from a cache is not in `input_tokens`, though the model read it.
 fn input_tokens(body: &Value) -> Option<i32> {
-    let counts = [
-        "input_tokens",
-        "cache_creation_input_tokens",
-        "cache_read_input_tokens",
-    ];
+    let counts = ["input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"];
     counts
         .iter()
         .filter_map(|count| tokens_at(body, &format!("/usage/{count}")))

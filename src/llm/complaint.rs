@@ -16,11 +16,8 @@ pub(super) struct Complaint {
 }
 
 /// A request that no context window or body limit takes.
-const TOO_LONG_LABELS: [&str; 3] = [
-    "context_length_exceeded",
-    "exceed_context_size_error",
-    "request_too_large",
-];
+const TOO_LONG_LABELS: [&str; 3] =
+    ["context_length_exceeded", "exceed_context_size_error", "request_too_large"];
 const TOO_LONG_WORDS: [&str; 6] = [
     "prompt is too long",
     "exceed context limit",
@@ -32,11 +29,8 @@ const TOO_LONG_WORDS: [&str; 6] = [
 
 const REFUSED_LABELS: [&str; 2] = ["content_filter", "content_policy_violation"];
 /// Anthropic, Azure, OpenRouter's moderation (a 403).
-const REFUSED_WORDS: [&str; 3] = [
-    "content filtering policy",
-    "content management policy",
-    "input was flagged",
-];
+const REFUSED_WORDS: [&str; 3] =
+    ["content filtering policy", "content management policy", "input was flagged"];
 
 /// A 429 of OpenAI that no waiting ends.
 const SPENT_ACCOUNT: &str = "insufficient_quota";
@@ -58,19 +52,10 @@ const SETTINGS_LABELS: [&str; 11] = [
     "unsupported_parameter",
 ];
 /// Anthropic, Google and others tell these only in words, with status 400.
-const SETTINGS_WORDS: [&str; 4] = [
-    "credit balance",
-    "api key not valid",
-    "max_tokens",
-    "prefilling assistant",
-];
-const UNKNOWN_MODEL_WORDS: [&str; 5] = [
-    "not found",
-    "not exist",
-    "not a valid model",
-    "invalid model",
-    "unknown model",
-];
+const SETTINGS_WORDS: [&str; 4] =
+    ["credit balance", "api key not valid", "max_tokens", "prefilling assistant"];
+const UNKNOWN_MODEL_WORDS: [&str; 5] =
+    ["not found", "not exist", "not a valid model", "invalid model", "unknown model"];
 
 impl Complaint {
     /// Reads Anthropic's and OpenAI's `{"error":{…}}`, Ollama's `{"error":"…"}`, vLLM's bare
@@ -78,11 +63,7 @@ impl Complaint {
     pub(super) fn read(body: &[u8]) -> Self {
         let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
         let first = parsed.get(0).unwrap_or(&parsed);
-        match first
-            .get("error")
-            .filter(|error| !error.is_null())
-            .or_else(|| first.get("detail"))
-        {
+        match first.get("error").filter(|error| !error.is_null()).or_else(|| first.get("detail")) {
             Some(error) => Self::from_error(error),
             None if first.is_object() => Self::from_error(first),
             None => Self {
@@ -101,15 +82,8 @@ impl Complaint {
         };
         Self {
             labels: vec![label("/code"), label("/type"), label("/param")],
-            code: error
-                .get("code")
-                .and_then(Value::as_u64)
-                .and_then(|code| code.try_into().ok()),
-            words: if words.is_empty() {
-                error.to_string()
-            } else {
-                words
-            },
+            code: error.get("code").and_then(Value::as_u64).and_then(|code| code.try_into().ok()),
+            words: if words.is_empty() { error.to_string() } else { words },
         }
     }
 
@@ -164,10 +138,7 @@ impl Complaint {
     }
 
     fn is_about(&self, labels: &[&str], words: &[&str]) -> bool {
-        self.labels
-            .iter()
-            .any(|label| labels.contains(&label.as_str()))
-            || self.says(words)
+        self.labels.iter().any(|label| labels.contains(&label.as_str())) || self.says(words)
     }
 
     fn says(&self, phrases: &[&str]) -> bool {

@@ -33,9 +33,8 @@ fn role(speaker: Speaker) -> &'static str {
 
 fn alternating(turns: &[Turn]) -> Vec<Turn> {
     let mut dialogue = merged(turns);
-    let starts_with_business = dialogue
-        .first()
-        .is_some_and(|turn| turn.speaker == Speaker::Business);
+    let starts_with_business =
+        dialogue.first().is_some_and(|turn| turn.speaker == Speaker::Business);
     if starts_with_business {
         dialogue.insert(0, customer(OPENED_BY_BUSINESS));
     }
@@ -63,8 +62,5 @@ fn merged(turns: &[Turn]) -> Vec<Turn> {
 }
 
 fn customer(text: &str) -> Turn {
-    Turn {
-        speaker: Speaker::Customer,
-        text: text.to_owned(),
-    }
+    Turn { speaker: Speaker::Customer, text: text.to_owned() }
 }

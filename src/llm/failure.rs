@@ -66,11 +66,7 @@ const MOST_OF_WHAT: usize = 380;
 impl Failure {
     pub(super) fn new(class: FailureClass, what: &str) -> Self {
         let message = format!("{}; {}", one_line(what, MOST_OF_WHAT), class.advice());
-        Self {
-            class,
-            message,
-            retry_after: None,
-        }
+        Self { class, message, retry_after: None }
     }
 
     pub(super) fn no_answer(provider: Provider, error: &CallError) -> Self {
@@ -140,10 +136,7 @@ impl Failure {
 /// `text` without line breaks and control characters, cut to `most` characters.
 fn one_line(text: &str, most: usize) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let mut line = words
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let mut line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = line.char_indices().nth(most) {
         line.truncate(end);
         line.push('…');

@@ -117,13 +117,7 @@ pub fn request(model: &Model, prompt: &Prompt, timeout: Duration) -> HttpRequest
         Provider::OpenAi => openai::request(model, prompt),
     };
     headers.push(("content-type", Secret::new("application/json")));
-    HttpRequest {
-        method: Method::Post,
-        url,
-        headers,
-        body: body.to_string(),
-        timeout,
-    }
+    HttpRequest { method: Method::Post, url, headers, body: body.to_string(), timeout }
 }
 
 /// What came of [`request`]. A text is never empty and holds no reasoning.
@@ -131,9 +125,8 @@ pub fn read_answer(provider: Provider, result: CallResult) -> Result<Answer, Fai
     let response = result.map_err(|error| Failure::no_answer(provider, &error))?;
     let body = serde_json::from_slice::<Value>(&response.body).ok();
     // OpenRouter reports an upstream's error with status 200.
-    let is_error = body
-        .as_ref()
-        .is_some_and(|body| body.get("error").is_some_and(|e| !e.is_null()));
+    let is_error =
+        body.as_ref().is_some_and(|body| body.get("error").is_some_and(|e| !e.is_null()));
     if !(200..300).contains(&response.status) || is_error {
         return Err(Failure::refusing_response(provider, &response));
     }
@@ -142,11 +135,7 @@ pub fn read_answer(provider: Provider, result: CallResult) -> Result<Answer, Fai
         Provider::Anthropic => anthropic::read(&body),
         Provider::OpenAi => openai::read(&body),
     }?;
-    if answer.text.is_empty() {
-        Err(Failure::empty_answer(provider, &answer))
-    } else {
-        Ok(answer)
-    }
+    if answer.text.is_empty() { Err(Failure::empty_answer(provider, &answer)) } else { Ok(answer) }
 }
 
 /// `base` with `segments` added to its path. A query stays: gateways ask for one.

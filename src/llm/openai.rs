@@ -14,16 +14,8 @@ const HOSTS_WITH_COMPLETION_TOKENS: [&str; 2] = ["api.openai.com", "openai.azure
 
 pub(super) fn request(model: &Model, prompt: &Prompt) -> (Url, Vec<(&'static str, Secret)>, Value) {
     let authorization = |key: &Secret| Secret::new(format!("Bearer {}", key.expose()));
-    let headers = model
-        .api_key
-        .iter()
-        .map(|key| ("authorization", authorization(key)))
-        .collect();
-    (
-        endpoint(&model.base_url, &["chat", "completions"]),
-        headers,
-        body(model, prompt),
-    )
+    let headers = model.api_key.iter().map(|key| ("authorization", authorization(key))).collect();
+    (endpoint(&model.base_url, &["chat", "completions"]), headers, body(model, prompt))
 }
 
 fn body(model: &Model, prompt: &Prompt) -> Value {
@@ -42,37 +34,25 @@ fn body(model: &Model, prompt: &Prompt) -> Value {
 fn limit_name(base: &Url) -> &'static str {
     let host = base.host_str().unwrap_or_default();
     let wants_new_name = HOSTS_WITH_COMPLETION_TOKENS.iter().any(|known| {
-        host.strip_suffix(known)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        host.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     });
-    if wants_new_name {
-        "max_completion_tokens"
-    } else {
-        "max_tokens"
-    }
+    if wants_new_name { "max_completion_tokens" } else { "max_tokens" }
 }
 
 /// Reads a body of status 200.
 pub(super) fn read(body: &Value) -> Result<Answer, Failure> {
-    let choice = body
-        .pointer("/choices/0")
-        .ok_or_else(|| Failure::malformed(Provider::OpenAi))?;
+    let choice = body.pointer("/choices/0").ok_or_else(|| Failure::malformed(Provider::OpenAi))?;
     if let Some(error) = choice.get("error").filter(|error| !error.is_null()) {
         return Err(Failure::reported_in_answer(Provider::OpenAi, error));
     }
     let refusal = text_at(choice, "/message/refusal");
     let finish_reason = text_at(choice, "/finish_reason");
     if !refusal.is_empty() || finish_reason == "content_filter" {
-        let what = if refusal.is_empty() {
-            "finish_reason content_filter"
-        } else {
-            refusal
-        };
+        let what = if refusal.is_empty() { "finish_reason content_filter" } else { refusal };
         return Err(Failure::refused(Provider::OpenAi, what));
     }
-    let content = choice
-        .pointer("/message/content")
-        .ok_or_else(|| Failure::malformed(Provider::OpenAi))?;
+    let content =
+        choice.pointer("/message/content").ok_or_else(|| Failure::malformed(Provider::OpenAi))?;
     Ok(Answer {
         text: without_reasoning(&text_of(content)).to_owned(),
         model: text_at(body, "/model").to_owned(),

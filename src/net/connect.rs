@@ -12,11 +12,7 @@ use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnecto
 use ureq::{Agent, Error};
 
 pub(super) fn agent(config: Config) -> Agent {
-    Agent::with_parts(
-        config,
-        MarkingConnector::default(),
-        MarkingResolver::default(),
-    )
+    Agent::with_parts(config, MarkingConnector::default(), MarkingResolver::default())
 }
 
 /// Whether `error` came before the connection stood, TLS included.
@@ -31,9 +27,7 @@ pub(super) fn never_connected(error: &Error) -> bool {
 /// `error` without the mark.
 pub(super) fn cause(error: &Error) -> &Error {
     match error {
-        Error::Other(marked) => marked
-            .downcast_ref()
-            .map_or(error, |NeverConnected(cause)| cause),
+        Error::Other(marked) => marked.downcast_ref().map_or(error, |NeverConnected(cause)| cause),
         _ => error,
     }
 }
@@ -65,10 +59,7 @@ impl Resolver for MarkingResolver {
     ) -> Result<ResolvedSocketAddrs, Error> {
         // A look-up that can time out costs a thread, which an address does not need.
         let timeout = if is_address(uri) {
-            NextTimeout {
-                after: Duration::NotHappening,
-                ..timeout
-            }
+            NextTimeout { after: Duration::NotHappening, ..timeout }
         } else {
             timeout
         };
@@ -78,10 +69,7 @@ impl Resolver for MarkingResolver {
 
 fn is_address(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default();
-    host.trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<IpAddr>()
-        .is_ok()
+    host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
 #[derive(Debug, Default)]

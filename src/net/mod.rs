@@ -75,10 +75,7 @@ impl Caller {
             .max_idle_connections(limits.in_flight)
             .max_idle_connections_per_host(limits.in_flight)
             .build();
-        Self {
-            agent: connect::agent(config),
-            limits: Arc::new(*limits),
-        }
+        Self { agent: connect::agent(config), limits: Arc::new(*limits) }
     }
 
     /// Makes the call, within the request's timeout. Any status is an answer. What is told of the
@@ -97,11 +94,7 @@ impl Caller {
         if status >= 400 {
             body = mask_keys(request, &String::from_utf8_lossy(&body)).into_bytes();
         }
-        Ok(HttpResponse {
-            status,
-            retry_after,
-            body,
-        })
+        Ok(HttpResponse { status, retry_after, body })
     }
 
     fn send(&self, request: &HttpRequest) -> Result<Response<Body>, CallError> {
@@ -117,12 +110,7 @@ impl Caller {
                     .call()
             }
             Method::Post => {
-                let call = self
-                    .agent
-                    .post(uri)
-                    .config()
-                    .timeout_global(timeout)
-                    .build();
+                let call = self.agent.post(uri).config().timeout_global(timeout).build();
                 headers
                     .into_iter()
                     .fold(call, |call, (name, value)| call.header(name, value))
@@ -154,10 +142,7 @@ impl Caller {
                 format!("{server}: no answer within {:?}", request.timeout)
             }
             ureq::Error::BodyExceedsLimit(_) => {
-                format!(
-                    "{server}: the answer is larger than {} bytes",
-                    self.limits.answer_bytes
-                )
+                format!("{server}: the answer is larger than {} bytes", self.limits.answer_bytes)
             }
             ureq::Error::Io(error) => format!("{server}: {error}"),
             other => format!("{server}: {other}"),
@@ -179,13 +164,9 @@ fn http_uri(request: &HttpRequest) -> Result<Uri, CallError> {
 fn headers(request: &HttpRequest) -> Result<Vec<(&'static str, HeaderValue)>, CallError> {
     let checked = request.headers.iter().map(|(name, value)| {
         let unusable = |_| {
-            CallError::NotSent(format!(
-                "the value of header {name} holds a character HTTP forbids"
-            ))
+            CallError::NotSent(format!("the value of header {name} holds a character HTTP forbids"))
         };
-        HeaderValue::from_str(value.expose())
-            .map(|value| (*name, value))
-            .map_err(unusable)
+        HeaderValue::from_str(value.expose()).map(|value| (*name, value)).map_err(unusable)
     });
     checked.collect()
 }
@@ -200,10 +181,7 @@ fn server(request: &HttpRequest) -> String {
 
 /// Servers like to repeat the key they refuse, without the `Bearer` in front of it.
 fn mask_keys(request: &HttpRequest, text: &str) -> String {
-    let keys = request
-        .headers
-        .iter()
-        .filter(|(name, _)| KEY_HEADERS.contains(name));
+    let keys = request.headers.iter().filter(|(name, _)| KEY_HEADERS.contains(name));
     keys.fold(text.to_owned(), |text, (_, value)| {
         let key = value.expose().trim_start_matches("Bearer ");
         Secret::new(key).mask(&text)

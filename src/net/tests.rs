@@ -40,11 +40,7 @@ fn server<T: Send + 'static>(
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/path", listener.local_addr().unwrap());
     let thread = thread::spawn(move || {
-        listener
-            .incoming()
-            .take(connections)
-            .map(|stream| handle(stream.unwrap()))
-            .last()
+        listener.incoming().take(connections).map(|stream| handle(stream.unwrap())).last()
     });
     (url, thread)
 }
@@ -81,10 +77,7 @@ fn answering(answer: impl Into<Vec<u8>>) -> (String, JoinHandle<Option<String>>)
 }
 
 fn plain(status: &str, extra: &str, body: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{extra}\r\n{body}",
-        body.len()
-    )
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{extra}\r\n{body}", body.len())
 }
 
 /// A server that holds one connection open without a word, until the client hangs up.
@@ -112,19 +105,13 @@ fn unknown(result: CallResult) -> String {
 fn a_call_sends_what_it_was_given_and_no_expect_header() {
     let (url, server) = answering(plain("201 Created", "", "{}"));
     let response = caller().call(&post(&url)).unwrap();
-    assert_eq!(
-        (response.status, response.body.as_slice()),
-        (201, b"{}".as_slice())
-    );
+    assert_eq!((response.status, response.body.as_slice()), (201, b"{}".as_slice()));
     let request = server.join().unwrap().unwrap();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("POST /path HTTP/1.1\r\n"), "{head}");
     assert_eq!(body, r#"{"text":"Olá"}"#);
     let head = head.to_lowercase();
-    assert!(head.contains(&format!(
-        "\r\nuser-agent: whaply/{}",
-        env!("CARGO_PKG_VERSION")
-    )));
+    assert!(head.contains(&format!("\r\nuser-agent: whaply/{}", env!("CARGO_PKG_VERSION"))));
     assert!(head.contains(&format!("\r\nauthorization: bearer {KEY}")));
     assert!(!head.contains("expect:"), "{head}");
     assert!(!head.contains("transfer-encoding"), "{head}");
@@ -133,19 +120,9 @@ fn a_call_sends_what_it_was_given_and_no_expect_header() {
 #[test]
 fn a_get_has_no_body() {
     let (url, server) = answering(plain("200 OK", "", "{}"));
-    let request = HttpRequest {
-        method: Method::Get,
-        body: String::new(),
-        ..post(&url)
-    };
+    let request = HttpRequest { method: Method::Get, body: String::new(), ..post(&url) };
     assert_eq!(caller().call(&request).unwrap().status, 200);
-    assert!(
-        server
-            .join()
-            .unwrap()
-            .unwrap()
-            .starts_with("GET /path HTTP/1.1\r\n")
-    );
+    assert!(server.join().unwrap().unwrap().starts_with("GET /path HTTP/1.1\r\n"));
 }
 
 #[test]
@@ -153,9 +130,7 @@ fn a_connection_is_kept_for_the_next_call() {
     let (url, server) = server(1, |mut stream| {
         for _ in 0..2 {
             read_request(&mut stream);
-            stream
-                .write_all(plain("200 OK", "", "{}").as_bytes())
-                .unwrap();
+            stream.write_all(plain("200 OK", "", "{}").as_bytes()).unwrap();
         }
     });
     let caller = caller();
@@ -198,10 +173,7 @@ fn a_tls_handshake_that_fails_or_hangs_was_sent_nothing() {
     });
     not_sent(caller().call(&post(&url.replace("http:", "https:"))));
     let (url, _server) = silent();
-    let request = HttpRequest {
-        timeout: SHORT,
-        ..post(&url.replace("http:", "https:"))
-    };
+    let request = HttpRequest { timeout: SHORT, ..post(&url.replace("http:", "https:")) };
     let why = not_sent(caller().call(&request));
     assert!(why.ends_with("connecting timed out"), "{why}");
 }
@@ -216,10 +188,7 @@ fn other_schemes_are_not_called() {
 #[test]
 fn a_server_that_never_answers_may_have_acted() {
     let (url, _server) = silent();
-    let why = unknown(caller().call(&HttpRequest {
-        timeout: SHORT,
-        ..post(&url)
-    }));
+    let why = unknown(caller().call(&HttpRequest { timeout: SHORT, ..post(&url) }));
     assert!(why.ends_with("no answer within 200ms"), "{why}");
 }
 
@@ -237,29 +206,18 @@ fn a_server_that_hangs_up_may_have_acted() {
 fn an_answer_that_stops_halfway_may_have_acted() {
     let (url, _server) = server(1, |mut stream| {
         read_request(&mut stream);
-        stream
-            .write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{")
-            .unwrap();
+        stream.write_all(b"HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{").unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    unknown(caller().call(&HttpRequest {
-        timeout: SHORT,
-        ..post(&url)
-    }));
+    unknown(caller().call(&HttpRequest { timeout: SHORT, ..post(&url) }));
 }
 
 #[test]
 fn an_answer_over_the_limit_is_not_kept() {
-    let limits = Limits {
-        answer_bytes: 1024,
-        ..Limits::default()
-    };
+    let limits = Limits { answer_bytes: 1024, ..Limits::default() };
     let (url, _server) = answering(plain("200 OK", "", &"x".repeat(1025)));
     let why = unknown(Caller::new(&limits).call(&post(&url)));
-    assert!(
-        why.ends_with("the answer is larger than 1024 bytes"),
-        "{why}"
-    );
+    assert!(why.ends_with("the answer is larger than 1024 bytes"), "{why}");
 }
 
 #[test]
@@ -267,21 +225,11 @@ fn a_redirect_is_an_answer_and_is_not_followed() {
     let target = TcpListener::bind("127.0.0.1:0").unwrap();
     target.set_nonblocking(true).unwrap();
     let location = format!("location: http://{}/\r\n", target.local_addr().unwrap());
-    for status in [
-        "301 Moved Permanently",
-        "303 See Other",
-        "307 Temporary Redirect",
-    ] {
+    for status in ["301 Moved Permanently", "303 See Other", "307 Temporary Redirect"] {
         let (url, _server) = answering(plain(status, &location, ""));
-        assert_eq!(
-            caller().call(&post(&url)).unwrap().status.to_string(),
-            status[..3]
-        );
+        assert_eq!(caller().call(&post(&url)).unwrap().status.to_string(), status[..3]);
     }
-    assert!(
-        target.accept().is_err(),
-        "the target of the redirect was called"
-    );
+    assert!(target.accept().is_err(), "the target of the redirect was called");
 }
 
 #[test]
@@ -315,10 +263,7 @@ fn a_password_in_the_url_is_not_repeated() {
 fn retry_after_is_read_from_the_answer() {
     let (url, _server) = answering(plain("429 Too Many Requests", "Retry-After: 17\r\n", ""));
     let response = caller().call(&post(&url)).unwrap();
-    assert_eq!(
-        (response.status, response.retry_after),
-        (429, Some(Duration::from_secs(17)))
-    );
+    assert_eq!((response.status, response.retry_after), (429, Some(Duration::from_secs(17))));
 }
 
 #[test]

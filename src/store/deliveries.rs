@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::sql::{self, Row};
 use super::Chat;
+use super::sql::{self, Row};
 use crate::error::Result;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,9 @@ pub fn add(chat: &Chat, reply_id: Option<i64>, kind: Kind, part: i32, text: &str
         ],
         |row| row.get(1),
     )?;
-    id.ok_or_else(|| crate::error::Error::Internal("INSERT INTO deliveries returned no id".to_owned()))
+    id.ok_or_else(|| {
+        crate::error::Error::Internal("INSERT INTO deliveries returned no id".to_owned())
+    })
 }
 
 /// The chats whose next delivery may be sent now: due, nothing in flight or undecided before it,

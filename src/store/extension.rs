@@ -40,8 +40,9 @@ pub fn presence() -> Result<Presence> {
     }
     for table in tables {
         // SAFETY: in a transaction on the main thread; the lock ends with it.
-        let locked =
-            unsafe { pg_sys::ConditionalLockRelationOid(table, pg_sys::AccessShareLock as pg_sys::LOCKMODE) };
+        let locked = unsafe {
+            pg_sys::ConditionalLockRelationOid(table, pg_sys::AccessShareLock as pg_sys::LOCKMODE)
+        };
         if !locked {
             return Ok(Presence::Locked);
         }
@@ -51,7 +52,8 @@ pub fn presence() -> Result<Presence> {
 
 /// Makes this process the reply worker of the database, until it ends; false if another one is.
 pub fn become_the_worker() -> Result<bool> {
-    let locked = sql::query_one("SELECT pg_try_advisory_lock($1)", &[WORKER_LOCK.into()], |row| row.get(1))?;
+    let locked =
+        sql::query_one("SELECT pg_try_advisory_lock($1)", &[WORKER_LOCK.into()], |row| row.get(1))?;
     Ok(locked.unwrap_or(false))
 }
 

@@ -17,7 +17,8 @@ pub struct Done {
 pub fn run(defaults: &Behaviour, keep_days: i32) -> Result<Done> {
     let default_seconds = defaults.auto_resume_after.num_milliseconds() as f64 / 1e3;
     let resumed = sessions::resume_silent_by_tenant(default_seconds)? + sessions::resume_expired()?;
-    let deleted_events = if keep_days > 0 { processed_events::delete_older_than(keep_days)? } else { 0 };
+    let deleted_events =
+        if keep_days > 0 { processed_events::delete_older_than(keep_days)? } else { 0 };
     Ok(Done { resumed, deleted_events })
 }
 

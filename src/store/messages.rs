@@ -151,7 +151,11 @@ pub fn find(tenant_id: i32, message_id: &str) -> Result<Option<Changed>> {
         |row| {
             let sender = row.find::<String>(2)?;
             Ok(Changed {
-                chat: if sender.is_some() { Some(Chat { tenant_id, chat_id: row.get(1)? }) } else { None },
+                chat: if sender.is_some() {
+                    Some(Chat { tenant_id, chat_id: row.get(1)? })
+                } else {
+                    None
+                },
                 sender_is_customer: sender.as_deref() == Some(Sender::Customer.as_str()),
             })
         },
@@ -160,7 +164,12 @@ pub fn find(tenant_id: i32, message_id: &str) -> Result<Option<Changed>> {
 
 /// The newest edit wins; whether this one is the newest. Before its message it waits in a row of
 /// its own, without a chat and without a sender.
-pub fn edit(tenant_id: i32, message_id: &str, text: Option<&str>, at: DateTime<Utc>) -> Result<bool> {
+pub fn edit(
+    tenant_id: i32,
+    message_id: &str,
+    text: Option<&str>,
+    at: DateTime<Utc>,
+) -> Result<bool> {
     let changed = sql::execute(
         "INSERT INTO whaply.messages AS m (tenant_id, chat_id, message_id, message_type, text, sent_at, edited_at) \
          VALUES ($1, '', $2, 'protocolMessage', $3, $4, $4) \
@@ -211,7 +220,12 @@ pub fn history(chat: &Chat, limit: i32) -> Result<Vec<HistoryRow>> {
           ORDER BY m.sent_at DESC, m.id DESC LIMIT $3",
         &[chat.tenant_id.into(), chat.chat_id.as_str().into(), limit.into()],
         |row| {
-            Ok(HistoryRow { from_me: row.get(1)?, text: row.find(2)?, raw: row.find(3)?, is_deleted: row.get(4)? })
+            Ok(HistoryRow {
+                from_me: row.get(1)?,
+                text: row.find(2)?,
+                raw: row.find(3)?,
+                is_deleted: row.get(4)?,
+            })
         },
     )?;
     rows.reverse();
@@ -245,7 +259,10 @@ pub fn claim_questions(chat: &Chat, reply_id: i64, since: DateTime<Utc>) -> Resu
 }
 
 /// The time of the oldest question in a chat that no reply has read, for the reply that will.
-pub fn oldest_unclaimed_question(chat: &Chat, since: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+pub fn oldest_unclaimed_question(
+    chat: &Chat,
+    since: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>> {
     let oldest = sql::query_one(
         "SELECT min(m.sent_at) FROM whaply.messages m \
            JOIN whaply.processed_events e ON e.tenant_id = m.tenant_id AND e.message_id = m.message_id \

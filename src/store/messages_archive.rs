@@ -8,7 +8,10 @@ use crate::error::Result;
 /// already is not doubled.
 pub fn move_older_than(days: i32) -> Result<i64> {
     if !exists()? {
-        sql::execute("CREATE TABLE whaply.messages_archive (LIKE whaply.messages INCLUDING ALL)", &[])?;
+        sql::execute(
+            "CREATE TABLE whaply.messages_archive (LIKE whaply.messages INCLUDING ALL)",
+            &[],
+        )?;
     }
     let moved = sql::query_one(
         "WITH moved AS ( \
@@ -23,6 +26,9 @@ pub fn move_older_than(days: i32) -> Result<i64> {
 }
 
 fn exists() -> Result<bool> {
-    let exists = sql::query_one("SELECT to_regclass('whaply.messages_archive') IS NOT NULL", &[], |row| row.get(1))?;
+    let exists =
+        sql::query_one("SELECT to_regclass('whaply.messages_archive') IS NOT NULL", &[], |row| {
+            row.get(1)
+        })?;
     Ok(exists.unwrap_or(false))
 }

@@ -4,8 +4,8 @@
 use chrono::{DateTime, Utc};
 use pgrx::datum::TimestampWithTimeZone;
 
-use super::sql::{self, Row};
 use super::Chat;
+use super::sql::{self, Row};
 use crate::error::Result;
 
 /// Where an open reply stands.

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::sql::{self, Row};
 use super::Chat;
+use super::sql::{self, Row};
 use crate::conversation::PauseReason;
 use crate::error::Result;
 
@@ -69,7 +69,12 @@ pub fn create_and_lock(chat: &Chat) -> Result<Option<Session>> {
 }
 
 /// Records that a customer wrote: when, from which JID, under which name. Times only move forward.
-pub fn customer_wrote(chat: &Chat, sent_at: DateTime<Utc>, jid: &str, name: Option<&str>) -> Result<()> {
+pub fn customer_wrote(
+    chat: &Chat,
+    sent_at: DateTime<Utc>,
+    jid: &str,
+    name: Option<&str>,
+) -> Result<()> {
     sql::execute(
         "UPDATE whaply.sessions \
             SET last_message_at = greatest(last_message_at, $3), reply_jid = $4, \

@@ -96,7 +96,11 @@ fn run<T>(
     })
 }
 
-fn plan(client: &SpiClient<'_>, sql: &'static str, args: &[Arg<'_>]) -> Result<&'static OwnedPreparedStatement> {
+fn plan(
+    client: &SpiClient<'_>,
+    sql: &'static str,
+    args: &[Arg<'_>],
+) -> Result<&'static OwnedPreparedStatement> {
     if let Some(plan) = PLANS.with_borrow(|plans| plans.get(sql).copied()) {
         return Ok(plan);
     }

@@ -88,7 +88,11 @@ fn texts(row: &Row<'_, '_>, column: usize) -> Result<Vec<String>> {
 
 /// The name of a tenant's instance, for what is sent back to Evolution and for messages.
 pub fn id_of(instance: &str) -> Result<Option<i32>> {
-    sql::query_one("SELECT id FROM whaply.tenants WHERE instance_name = $1", &[instance.into()], |row| row.get(1))
+    sql::query_one(
+        "SELECT id FROM whaply.tenants WHERE instance_name = $1",
+        &[instance.into()],
+        |row| row.get(1),
+    )
 }
 
 /// The tenant's webhook secret: None if there is no such tenant, Some(None) if it has no secret.

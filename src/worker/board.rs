@@ -138,6 +138,12 @@ impl Slot {
         self.status.store(status as u32, Ordering::Release);
     }
 
+    /// Ends the rest of a stopped worker: the launcher may start one.
+    pub fn allow_start(&self) {
+        let status = if self.pid() == 0 { Status::Starting } else { Status::Running };
+        self.set_status(status);
+    }
+
     pub fn pid(&self) -> i32 {
         self.pid.load(Ordering::Acquire)
     }

@@ -20,7 +20,12 @@ use crate::webhook;
 const LEASE_FACTOR: i32 = 2;
 
 /// Claims up to `free` replies; the calls to make once the transaction has committed.
-pub fn claim_due(free: usize, defaults: &Behaviour, limits: &WorkerLimits, now: DateTime<Utc>) -> Result<Vec<Job>> {
+pub fn claim_due(
+    free: usize,
+    defaults: &Behaviour,
+    limits: &WorkerLimits,
+    now: DateTime<Utc>,
+) -> Result<Vec<Job>> {
     if free == 0 {
         return Ok(Vec::new());
     }
@@ -35,11 +40,22 @@ pub fn claim_due(free: usize, defaults: &Behaviour, limits: &WorkerLimits, now: 
     Ok(jobs)
 }
 
-fn claim(reply: &Reply, defaults: &Behaviour, limits: &WorkerLimits, now: DateTime<Utc>) -> Result<Option<Job>> {
+fn claim(
+    reply: &Reply,
+    defaults: &Behaviour,
+    limits: &WorkerLimits,
+    now: DateTime<Utc>,
+) -> Result<Option<Job>> {
     let Some(session) = sessions::try_lock(&reply.chat)? else { return Ok(None) };
-    let Some(assistant) = tenants::assistant(reply.chat.tenant_id, defaults)? else { return Ok(None) };
+    let Some(assistant) = tenants::assistant(reply.chat.tenant_id, defaults)? else {
+        return Ok(None);
+    };
     if session.is_paused {
-        consequences::stop_speaking(&reply.chat, "the chat was paused when the answer was due", true)?;
+        consequences::stop_speaking(
+            &reply.chat,
+            "the chat was paused when the answer was due",
+            true,
+        )?;
         return Ok(None);
     }
     if assistant.mode == Mode::Off {
@@ -60,17 +76,27 @@ fn claim(reply: &Reply, defaults: &Behaviour, limits: &WorkerLimits, now: DateTi
     };
     if messages::claim_questions(&reply.chat, reply.id, reply.first_sent_at)? == 0 {
         consequences::close_questions(reply, Action::Superseded)?;
-        replies::finish(reply.id, End::Superseded, Some("the customer deleted what was to be answered"))?;
+        replies::finish(
+            reply.id,
+            End::Superseded,
+            Some("the customer deleted what was to be answered"),
+        )?;
         return Ok(None);
     }
-    let lease = chrono::Duration::from_std(limits.llm_timeout).unwrap_or(chrono::Duration::minutes(5));
+    let lease =
+        chrono::Duration::from_std(limits.llm_timeout).unwrap_or(chrono::Duration::minutes(5));
     replies::claim(reply.id, now + lease * LEASE_FACTOR)?;
     let prompt = prompt_of(reply, &assistant, session.contact_name.as_deref(), now)?;
     let claim = ReplyClaim { reply_id: reply.id, attempt: reply.attempt + 1 };
     Ok(Some(Job::Generate { claim, model, prompt, timeout: limits.llm_timeout }))
 }
 
-fn prompt_of(reply: &Reply, assistant: &Assistant, contact_name: Option<&str>, now: DateTime<Utc>) -> Result<Prompt> {
+fn prompt_of(
+    reply: &Reply,
+    assistant: &Assistant,
+    contact_name: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Prompt> {
     let history: Vec<prompt::Line> =
         messages::history(&reply.chat, assistant.history_limit)?.into_iter().map(line).collect();
     let limit = usize::try_from(assistant.history_limit).unwrap_or(1);
@@ -80,7 +106,8 @@ fn prompt_of(reply: &Reply, assistant: &Assistant, contact_name: Option<&str>, n
 
 /// The words of the business are one speaker to the model, whoever wrote them.
 fn line(row: HistoryRow) -> prompt::Line {
-    let data = row.raw.as_deref().and_then(|raw| serde_json::from_str::<serde_json::Value>(raw).ok());
+    let data =
+        row.raw.as_deref().and_then(|raw| serde_json::from_str::<serde_json::Value>(raw).ok());
     let note = data.and_then(|payload| webhook::content_of(&payload["data"]).note);
     prompt::Line {
         speaker: if row.from_me { Speaker::Business } else { Speaker::Customer },

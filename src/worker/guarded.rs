@@ -45,7 +45,9 @@ pub fn transaction<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 
 fn message_of(error: &CaughtError) -> String {
     match error {
-        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report.message().to_owned(),
+        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
+            report.message().to_owned()
+        }
         CaughtError::RustPanic { ereport, .. } => ereport.message().to_owned(),
     }
 }

@@ -31,10 +31,28 @@ pub struct SendClaim {
 }
 
 pub enum Job {
-    Generate { claim: ReplyClaim, model: Model, prompt: Prompt, timeout: Duration },
-    Send { claim: SendClaim, request: HttpRequest, committed_at: Instant },
-    LookUp { claim: SendClaim, instance: Instance, jids: Vec<String>, back_to: i64, timeout: Duration },
-    AskLine { tenant_id: i32, request: HttpRequest },
+    Generate {
+        claim: ReplyClaim,
+        model: Model,
+        prompt: Prompt,
+        timeout: Duration,
+    },
+    Send {
+        claim: SendClaim,
+        request: HttpRequest,
+        committed_at: Instant,
+    },
+    LookUp {
+        claim: SendClaim,
+        instance: Instance,
+        jids: Vec<String>,
+        back_to: i64,
+        timeout: Duration,
+    },
+    AskLine {
+        tenant_id: i32,
+        request: HttpRequest,
+    },
 }
 
 /// What became of a job.
@@ -77,12 +95,14 @@ impl Job {
             Self::Send { claim, request, .. } => {
                 Done::Sent { claim, outcome: evolution::read_send_text(caller.call(&request)) }
             }
-            Self::LookUp { claim, instance, jids, back_to, timeout } => {
-                Done::LookedUp { claim, result: look_up(caller, &instance, &jids, back_to, timeout) }
-            }
-            Self::AskLine { tenant_id, request } => {
-                Done::Line { tenant_id, result: evolution::read_connection_state(caller.call(&request)) }
-            }
+            Self::LookUp { claim, instance, jids, back_to, timeout } => Done::LookedUp {
+                claim,
+                result: look_up(caller, &instance, &jids, back_to, timeout),
+            },
+            Self::AskLine { tenant_id, request } => Done::Line {
+                tenant_id,
+                result: evolution::read_connection_state(caller.call(&request)),
+            },
         }
     }
 }
@@ -93,8 +113,11 @@ impl Identity {
         const WHAT: &str = "the call broke inside whaply; please report it with the server's log";
         match self {
             Self::Generate(claim, provider) => {
-                let failure =
-                    Failure { class: FailureClass::Transient, message: WHAT.to_owned(), retry_after: None };
+                let failure = Failure {
+                    class: FailureClass::Transient,
+                    message: WHAT.to_owned(),
+                    retry_after: None,
+                };
                 Done::Generated { claim, provider, result: Err(failure) }
             }
             Self::Send(claim) => {
@@ -108,15 +131,22 @@ impl Identity {
 }
 
 /// One answer. A history that is too long for the model is shortened, once.
-fn generate(caller: &Caller, model: &Model, prompt: &Prompt, timeout: Duration) -> Result<Answer, Failure> {
+fn generate(
+    caller: &Caller,
+    model: &Model,
+    prompt: &Prompt,
+    timeout: Duration,
+) -> Result<Answer, Failure> {
     let ask = |prompt: &Prompt| {
         llm::read_answer(model.provider, caller.call(&llm::request(model, prompt, timeout)))
     };
     match ask(prompt) {
-        Err(failure) if failure.class == FailureClass::ContextTooLong => match prompt::shorten(prompt) {
-            Some(shorter) => ask(&shorter),
-            None => Err(failure),
-        },
+        Err(failure) if failure.class == FailureClass::ContextTooLong => {
+            match prompt::shorten(prompt) {
+                Some(shorter) => ask(&shorter),
+                None => Err(failure),
+            }
+        }
         answered => answered,
     }
 }
@@ -134,7 +164,10 @@ fn look_up(
         for page in 1..=MOST_PAGES {
             let request = evolution::find_messages(instance, jid, page, timeout);
             let answer = evolution::read_found(caller.call(&request))?;
-            let reached = answer.messages.iter().any(|message| message.sent_at.is_some_and(|at| at < back_to));
+            let reached = answer
+                .messages
+                .iter()
+                .any(|message| message.sent_at.is_some_and(|at| at < back_to));
             found.extend(answer.messages.into_iter().filter(|message| message.from_me));
             if reached || page >= answer.pages {
                 break;

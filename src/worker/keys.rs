@@ -58,13 +58,18 @@ fn key_of(assistant: &Assistant, defaults: &ProviderDefaults) -> Result<Option<S
 /// Reads a key from where a setting says it is. A variable that is not set is no key.
 fn read_source(source: &str) -> Result<Option<Secret>, String> {
     if let Some(name) = source.strip_prefix("env:") {
-        return Ok(std::env::var(name).ok().filter(|key| !key.trim().is_empty()).map(|key| Secret::new(key.trim())));
+        return Ok(std::env::var(name)
+            .ok()
+            .filter(|key| !key.trim().is_empty())
+            .map(|key| Secret::new(key.trim())));
     }
     if let Some(path) = source.strip_prefix("file:") {
-        let key = std::fs::read_to_string(path)
-            .map_err(|error| format!("the file of the setting for the API key cannot be read: {error}"))?;
+        let key = std::fs::read_to_string(path).map_err(|error| {
+            format!("the file of the setting for the API key cannot be read: {error}")
+        })?;
         return Ok(Some(Secret::new(key.trim())));
     }
     // The value may be a key that somebody entered by mistake: it is not repeated.
-    Err("the setting for the API key must be env:NAME or file:/path, never the key itself".to_owned())
+    Err("the setting for the API key must be env:NAME or file:/path, never the key itself"
+        .to_owned())
 }

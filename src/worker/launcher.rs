@@ -135,13 +135,17 @@ impl Launcher {
         }
         if self.board.assign(database).is_none() {
             if !self.said_full {
-                warning!("whaply: more than {} databases: the others get no reply worker", super::board::MOST_DATABASES);
+                warning!(
+                    "whaply: more than {} databases: the others get no reply worker",
+                    super::board::MOST_DATABASES
+                );
                 self.said_full = true;
             }
             return;
         }
         let now = Instant::now();
-        let watched = Watched { worker: None, started_at: now, restart_at: now, backoff: FIRST_RESTART };
+        let watched =
+            Watched { worker: None, started_at: now, restart_at: now, backoff: FIRST_RESTART };
         self.watched.insert(database, watched);
     }
 
@@ -152,7 +156,9 @@ impl Launcher {
         }
         let due = |(database, watched): &(&u32, &mut Watched)| {
             let status = self.board.slot(**database).map(|slot| slot.status());
-            watched.worker.is_none() && watched.restart_at <= Instant::now() && status == Some(Status::Starting)
+            watched.worker.is_none()
+                && watched.restart_at <= Instant::now()
+                && status == Some(Status::Starting)
         };
         let Some((&database, watched)) = self.watched.iter_mut().find(due) else { return };
         watched.started_at = Instant::now();
@@ -176,10 +182,13 @@ impl Launcher {
     fn wait(&self) {
         let busy = self.watched.iter().any(|(&database, watched)| {
             let status = self.board.slot(database).map(|slot| slot.status());
-            status == Some(Status::Starting) && (watched.worker.is_some() || watched.restart_at <= Instant::now())
+            status == Some(Status::Starting)
+                && (watched.worker.is_some() || watched.restart_at <= Instant::now())
         });
         let restart = self.watched.values().filter(|watched| watched.worker.is_none());
-        let next = restart.map(|watched| watched.restart_at.saturating_duration_since(Instant::now())).min();
+        let next = restart
+            .map(|watched| watched.restart_at.saturating_duration_since(Instant::now()))
+            .min();
         let next = next.filter(|wait| !wait.is_zero()).unwrap_or(NAP);
         let wait = if busy { STEP } else { NAP.min(next) };
         let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
@@ -218,7 +227,8 @@ fn databases() -> HashSet<u32> {
     let mut found = HashSet::new();
     // SAFETY: in a transaction; a plain scan of a shared catalog, its rows read before the next.
     unsafe {
-        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
+        let relation =
+            pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock as i32);
         let scan = pg_sys::table_beginscan_catalog(relation, 0, std::ptr::null_mut());
         loop {
             let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);

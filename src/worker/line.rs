@@ -19,7 +19,12 @@ pub struct LineChecks {
 
 impl LineChecks {
     /// The questions that are due, at most `free`.
-    pub fn begin_due(&mut self, free: usize, defaults: &Behaviour, limits: &WorkerLimits) -> Result<Vec<Job>> {
+    pub fn begin_due(
+        &mut self,
+        free: usize,
+        defaults: &Behaviour,
+        limits: &WorkerLimits,
+    ) -> Result<Vec<Job>> {
         let closed = tenants::with_a_closed_line_and_work()?;
         self.next.retain(|tenant_id, _| closed.contains(tenant_id));
         let mut jobs = Vec::new();

@@ -21,7 +21,12 @@ use crate::store::{chat_aliases, sessions};
 const LOOKS: i32 = 2;
 
 /// The looks that are due, at most `free`; each is put off, so that it is not begun twice.
-pub fn begin_due(free: usize, defaults: &Behaviour, limits: &WorkerLimits, now: DateTime<Utc>) -> Result<Vec<Job>> {
+pub fn begin_due(
+    free: usize,
+    defaults: &Behaviour,
+    limits: &WorkerLimits,
+    now: DateTime<Utc>,
+) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     if free == 0 {
         return Ok(jobs);
@@ -32,10 +37,17 @@ pub fn begin_due(free: usize, defaults: &Behaviour, limits: &WorkerLimits, now: 
     Ok(jobs)
 }
 
-fn begin(id: i64, defaults: &Behaviour, limits: &WorkerLimits, now: DateTime<Utc>) -> Result<Option<Job>> {
+fn begin(
+    id: i64,
+    defaults: &Behaviour,
+    limits: &WorkerLimits,
+    now: DateTime<Utc>,
+) -> Result<Option<Job>> {
     let Some(delivery) = deliveries::find(id, &["uncertain"])? else { return Ok(None) };
     let Some(session) = sessions::try_lock(&delivery.chat)? else { return Ok(None) };
-    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else { return Ok(None) };
+    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
+        return Ok(None);
+    };
     let instance = match send::instance_of(&assistant) {
         Ok(instance) => instance,
         Err(error) => {
@@ -60,12 +72,18 @@ pub fn ended(
     limits: &WorkerLimits,
     now: DateTime<Utc>,
 ) -> Result<Recorded> {
-    let Some(delivery) = deliveries::find(claim.delivery_id, &["uncertain"])? else { return Ok(Recorded::Done) };
+    let Some(delivery) = deliveries::find(claim.delivery_id, &["uncertain"])? else {
+        return Ok(Recorded::Done);
+    };
     if sessions::try_lock(&delivery.chat)?.is_none() {
         return Ok(Recorded::Held);
     }
-    let Some(delivery) = deliveries::find(claim.delivery_id, &["uncertain"])? else { return Ok(Recorded::Done) };
-    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else { return Ok(Recorded::Done) };
+    let Some(delivery) = deliveries::find(claim.delivery_id, &["uncertain"])? else {
+        return Ok(Recorded::Done);
+    };
+    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
+        return Ok(Recorded::Done);
+    };
     let again = now + limits.settle_time;
     match result {
         // Evolution did not answer: nothing is learnt, and nothing counted.
@@ -77,7 +95,8 @@ pub fn ended(
             }
             Trace::Absent => absent(&delivery, &assistant, now)?,
             Trace::Blind => {
-                let error = "the call to Evolution broke, and Evolution keeps no record of what it sends";
+                let error =
+                    "the call to Evolution broke, and Evolution keeps no record of what it sends";
                 send::hold(&delivery, &assistant, error, now)?;
             }
         },
@@ -102,15 +121,24 @@ fn trace_of(delivery: &Delivery, messages: &[FoundMessage]) -> Result<Trace> {
     Ok(look_for(&kept, &delivery.text, attempted_at, &taken, last_confirmed.as_deref()))
 }
 
-fn found(delivery: &Delivery, message_id: String, messages: &[FoundMessage], now: DateTime<Utc>) -> Result<()> {
-    let sent_at = messages.iter().find(|message| message.id == message_id).and_then(|message| message.sent_at);
+fn found(
+    delivery: &Delivery,
+    message_id: String,
+    messages: &[FoundMessage],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sent_at = messages
+        .iter()
+        .find(|message| message.id == message_id)
+        .and_then(|message| message.sent_at);
     send::confirmed(delivery, &SentMessage { message_id, jid: None, sent_at }, now)
 }
 
 fn absent(delivery: &Delivery, assistant: &Assistant, now: DateTime<Utc>) -> Result<()> {
     match assistant.on_uncertain {
         OnUncertain::Send => {
-            let error = "the call broke and Evolution has no record of the message: it is sent again";
+            let error =
+                "the call broke and Evolution has no record of the message: it is sent again";
             deliveries::try_again(delivery.id, now, false, error)
         }
         OnUncertain::Hold => send::hold(delivery, assistant, "the call to Evolution broke", now),

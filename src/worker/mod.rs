@@ -19,5 +19,7 @@ mod rounds;
 mod send;
 mod wake;
 
-pub use register::{at_preload, extension_created, is_preloaded, start, status, stop, wait_at_most};
+pub use register::{
+    at_preload, extension_created, is_preloaded, start, status, stop, wait_at_most,
+};
 pub use wake::{wake_at_commit, wake_launcher_at_commit};

@@ -66,7 +66,8 @@ impl Pool {
         let (signal, caller) = (Arc::clone(&self.signal), self.caller.clone());
         let name = format!("whaply call {}", self.threads);
         let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES);
-        let spawned = with_signals_blocked(|| thread.spawn(move || work(&queue, &report, &signal, &caller)));
+        let spawned =
+            with_signals_blocked(|| thread.spawn(move || work(&queue, &report, &signal, &caller)));
         // Without a further thread the job waits for one that runs; without any it would hang.
         if spawned.is_ok() {
             self.threads += 1;
@@ -79,7 +80,8 @@ impl Pool {
 fn work(queue: &Receiver<Job>, report: &Sender<Done>, signal: &OwnedFd, caller: &Caller) {
     for job in queue {
         let identity = job.identity();
-        let done = catch_unwind(AssertUnwindSafe(|| job.run(caller))).unwrap_or_else(|_| identity.broke());
+        let done =
+            catch_unwind(AssertUnwindSafe(|| job.run(caller))).unwrap_or_else(|_| identity.broke());
         if report.send(done).is_err() {
             return;
         }

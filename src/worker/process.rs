@@ -35,7 +35,9 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
     let caller = Caller::new(&Limits { in_flight: limits.threads, ..Limits::default() });
     let pool = match Pool::new(limits.threads, caller) {
         Ok(pool) => pool,
-        Err(error) => fatal(&format!("whaply: the reply worker has no file descriptor left: {error}")),
+        Err(error) => {
+            fatal(&format!("whaply: the reply worker has no file descriptor left: {error}"))
+        }
     };
     let mut rounds = Rounds::new(pool);
     if let Err(error) = rounds.recover(&limits) {
@@ -115,7 +117,9 @@ fn pin_settings() {
 fn is_needed() -> bool {
     match transaction(extension::presence) {
         Ok(presence) => presence != Presence::Gone,
-        Err(error) => fatal(&format!("whaply: the reply worker cannot look for its tables: {error}")),
+        Err(error) => {
+            fatal(&format!("whaply: the reply worker cannot look for its tables: {error}"))
+        }
     }
 }
 
@@ -152,11 +156,20 @@ fn is_stopped() -> bool {
 
 /// Sleeps until a commit, a signal, a result of a thread, or the time is over.
 fn wait_for_event(fd: std::os::fd::RawFd, wait: Duration) {
-    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH | pg_sys::WL_SOCKET_READABLE;
+    let events = pg_sys::WL_LATCH_SET
+        | pg_sys::WL_TIMEOUT
+        | pg_sys::WL_EXIT_ON_PM_DEATH
+        | pg_sys::WL_SOCKET_READABLE;
     let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
     // SAFETY: the latch of this process, and an eventfd that lives as long as the pool.
     unsafe {
-        pg_sys::WaitLatchOrSocket(pg_sys::MyLatch, events as i32, fd, wait, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::WaitLatchOrSocket(
+            pg_sys::MyLatch,
+            events as i32,
+            fd,
+            wait,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
 }

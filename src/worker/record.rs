@@ -39,7 +39,11 @@ pub fn generated(
     let assistant = tenants::assistant(reply.chat.tenant_id, defaults)?;
     let (true, Some(assistant)) = (still_claimed, assistant) else { return Ok(Recorded::Done) };
     if session.is_paused {
-        consequences::stop_speaking(&reply.chat, "the chat was paused while the model answered", true)?;
+        consequences::stop_speaking(
+            &reply.chat,
+            "the chat was paused while the model answered",
+            true,
+        )?;
         return Ok(Recorded::Done);
     }
     match result {
@@ -59,7 +63,12 @@ pub fn is_stale(reply: &Reply) -> bool {
     reply.wanted > reply.seen && reply.requeues.unsigned_abs() < retry::MOST_REQUEUES
 }
 
-fn use_answer(reply: &Reply, assistant: &Assistant, provider: Provider, answer: &Answer) -> Result<()> {
+fn use_answer(
+    reply: &Reply,
+    assistant: &Assistant,
+    provider: Provider,
+    answer: &Answer,
+) -> Result<()> {
     let text = whatsapp_text::from_markdown(&answer.text);
     let Split { parts, cut_characters } = split::split(&text, split::PART_LIMIT, split::MOST_PARTS);
     replies::answered(
@@ -87,8 +96,12 @@ fn use_answer(reply: &Reply, assistant: &Assistant, provider: Provider, answer: 
 /// What was cut from a good answer, for `replies.error`.
 fn note(answer: &Answer, cut_characters: usize) -> Option<String> {
     match (answer.cut_by_limit, cut_characters) {
-        (_, cut) if cut > 0 => Some(format!("the answer was too long: its last {cut} characters were not sent")),
-        (true, _) => Some("the model was cut off at max_tokens; raise it for longer answers".to_owned()),
+        (_, cut) if cut > 0 => {
+            Some(format!("the answer was too long: its last {cut} characters were not sent"))
+        }
+        (true, _) => {
+            Some("the model was cut off at max_tokens; raise it for longer answers".to_owned())
+        }
         _ => None,
     }
 }
@@ -106,9 +119,15 @@ fn after_failure(
         if deferrals > retry::MOST_DEFERRALS {
             return give_up(reply, assistant, &failure.message, now);
         }
-        (Requeue::Deferred, retry::deferral(limits.retry_delay, failure.retry_after, deferrals, fastrand::f64()))
+        (
+            Requeue::Deferred,
+            retry::deferral(limits.retry_delay, failure.retry_after, deferrals, fastrand::f64()),
+        )
     } else if failure.class.is_retried() && attempts.unsigned_abs() < retry::MOST_ATTEMPTS {
-        (Requeue::Failed, retry::backoff(limits.retry_delay, attempts.unsigned_abs(), fastrand::f64()))
+        (
+            Requeue::Failed,
+            retry::backoff(limits.retry_delay, attempts.unsigned_abs(), fastrand::f64()),
+        )
     } else {
         return give_up(reply, assistant, &failure.message, now);
     };
@@ -118,7 +137,12 @@ fn after_failure(
 
 /// The last attempt has failed: the reply ends, and what the tenant chose follows. The customer
 /// sees none of it but the tenant's own fallback text.
-pub fn give_up(reply: &Reply, assistant: &Assistant, error: &str, now: DateTime<Utc>) -> Result<()> {
+pub fn give_up(
+    reply: &Reply,
+    assistant: &Assistant,
+    error: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
     if assistant.on_failure.hands_over() {
         let until = now + assistant.auto_resume_after;
         sessions::pause(&reply.chat, PauseReason::AiFailed.as_str(), Some(until))?;
@@ -126,7 +150,9 @@ pub fn give_up(reply: &Reply, assistant: &Assistant, error: &str, now: DateTime<
     consequences::close_questions(reply, Action::AiFailed)?;
     replies::finish(reply.id, End::Failed, Some(error))?;
     deliveries::cancel_of_reply(reply.id, "the reply failed")?;
-    if let Some(text) = assistant.fallback_text.as_deref().filter(|_| assistant.on_failure.sends_fallback()) {
+    if let Some(text) =
+        assistant.fallback_text.as_deref().filter(|_| assistant.on_failure.sends_fallback())
+    {
         deliveries::add(&reply.chat, Some(reply.id), Kind::Fallback, 1, text)?;
     }
     Ok(())
@@ -137,7 +163,9 @@ pub fn open_next(ended: &Reply) -> Result<()> {
     if ended.wanted <= ended.seen {
         return Ok(());
     }
-    if let Some(first_sent_at) = messages::oldest_unclaimed_question(&ended.chat, ended.first_sent_at)? {
+    if let Some(first_sent_at) =
+        messages::oldest_unclaimed_question(&ended.chat, ended.first_sent_at)?
+    {
         consequences::ask_again(&ended.chat, first_sent_at, crate::store::transaction::now())?;
     }
     Ok(())

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
-use pgrx::prelude::*;
 use pgrx::pg_shmem_init;
+use pgrx::prelude::*;
 
 use super::board::{self, BOARD, Status, board};
 use super::guarded;
@@ -45,7 +45,7 @@ pub fn start() -> Result<bool> {
     match board() {
         Some(board) => {
             if let Some(slot) = board.slot(this_database()) {
-                slot.set_status(if slot.pid() == 0 { Status::Starting } else { Status::Running });
+                slot.allow_start();
             }
             board.ask_for_rescan();
         }
@@ -59,9 +59,11 @@ pub fn start() -> Result<bool> {
 /// `creating_transaction` (0: none) before it looks for the tables.
 pub fn start_by_hand(creating_transaction: u32) -> Result<()> {
     let extra = creating_transaction.to_string();
-    launcher::builder(this_database()).set_extra(&extra).load_dynamic().map(drop).map_err(|_| Error::NotPossible {
-        message: "no background worker slot is free".to_owned(),
-        hint: "Raise max_worker_processes and restart the server.",
+    launcher::builder(this_database()).set_extra(&extra).load_dynamic().map(drop).map_err(|_| {
+        Error::NotPossible {
+            message: "no background worker slot is free".to_owned(),
+            hint: "Raise max_worker_processes and restart the server.",
+        }
     })
 }
 
@@ -116,7 +118,9 @@ pub fn extension_created() {
     // SAFETY: in a transaction that has written: it has an id.
     let transaction_id = unsafe { pg_sys::GetTopTransactionId() };
     if let Err(error) = start_by_hand(transaction_id.into()) {
-        warning!("whaply: the reply worker was not started: {error}; later: SELECT whaply.start_worker()");
+        warning!(
+            "whaply: the reply worker was not started: {error}; later: SELECT whaply.start_worker()"
+        );
     }
 }
 

@@ -126,7 +126,8 @@ impl Rounds {
             round.jobs.extend(lines.begin_due(free(&round), &defaults, limits)?);
             let models = models_may_take(limits.threads, claims.generating()).min(free(&round));
             round.jobs.extend(claim::claim_due(models, &defaults, limits, now)?);
-            round.next_due = [replies::next_due_at()?, deliveries::next_due_at()?].into_iter().flatten().min();
+            round.next_due =
+                [replies::next_due_at()?, deliveries::next_due_at()?].into_iter().flatten().min();
             Ok(round)
         })
     }
@@ -197,7 +198,11 @@ impl Rounds {
         }
     }
 
-    fn until_next(&self, next_due: Option<chrono::DateTime<Utc>>, limits: &WorkerLimits) -> Duration {
+    fn until_next(
+        &self,
+        next_due: Option<chrono::DateTime<Utc>>,
+        limits: &WorkerLimits,
+    ) -> Duration {
         let mut wait = limits.poll_interval;
         if let Some(due) = next_due {
             // Due already and not taken: locked by somebody, or no thread is free.
@@ -229,6 +234,8 @@ fn write(done: &Done, defaults: &Behaviour, limits: &WorkerLimits) -> Result<Rec
         Done::Sent { claim, outcome } => send::ended(*claim, outcome, defaults, limits, now),
         Done::NotStarted { claim } => send::not_started(*claim, now),
         Done::LookedUp { claim, result } => lookup::ended(*claim, result, defaults, limits, now),
-        Done::Line { tenant_id, result } => line::answered(*tenant_id, result).map(|()| Recorded::Done),
+        Done::Line { tenant_id, result } => {
+            line::answered(*tenant_id, result).map(|()| Recorded::Done)
+        }
     }
 }

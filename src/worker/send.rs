@@ -6,11 +6,13 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use super::jobs::{Job, SendClaim};
-use super::record::{self, Recorded};
 use super::keys;
+use super::record::{self, Recorded};
 use crate::conversation::{Action, Sender, retry};
 use crate::error::Result;
-use crate::evolution::{self, Instance, NotSent as Refusal, NotSentClass, SendOutcome, SentMessage, Uncertain};
+use crate::evolution::{
+    self, Instance, NotSent as Refusal, NotSentClass, SendOutcome, SentMessage, Uncertain,
+};
 use crate::intake::consequences;
 use crate::settings::{Behaviour, WorkerLimits};
 use crate::store::deliveries::{self, Delivery, Kind, NotSent};
@@ -22,7 +24,12 @@ use crate::store::{chat_aliases, messages, processed_events, sessions, transacti
 use crate::webhook::LineState;
 
 /// Begins up to `free` sends; the calls to make once the transaction has committed.
-pub fn begin_due(free: usize, defaults: &Behaviour, limits: &WorkerLimits, now: DateTime<Utc>) -> Result<Vec<Job>> {
+pub fn begin_due(
+    free: usize,
+    defaults: &Behaviour,
+    limits: &WorkerLimits,
+    now: DateTime<Utc>,
+) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     if free == 0 {
         return Ok(jobs);
@@ -36,11 +43,18 @@ pub fn begin_due(free: usize, defaults: &Behaviour, limits: &WorkerLimits, now: 
     Ok(jobs)
 }
 
-fn begin(id: i64, defaults: &Behaviour, limits: &WorkerLimits, now: DateTime<Utc>) -> Result<Option<Job>> {
+fn begin(
+    id: i64,
+    defaults: &Behaviour,
+    limits: &WorkerLimits,
+    now: DateTime<Utc>,
+) -> Result<Option<Job>> {
     let Some(found) = deliveries::find(id, &["pending"])? else { return Ok(None) };
     let Some(session) = sessions::try_lock(&found.chat)? else { return Ok(None) };
     let Some(delivery) = deliveries::find(id, &["pending"])? else { return Ok(None) };
-    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else { return Ok(None) };
+    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
+        return Ok(None);
+    };
     if !may_be_sent(&delivery, &session, &assistant, now)? {
         return Ok(None);
     }
@@ -70,7 +84,11 @@ fn may_be_sent(
         return Ok(true);
     }
     if session.is_paused {
-        consequences::stop_speaking(&delivery.chat, "the chat was paused before this was sent", true)?;
+        consequences::stop_speaking(
+            &delivery.chat,
+            "the chat was paused before this was sent",
+            true,
+        )?;
         return Ok(false);
     }
     let Some(reply) = open_reply(delivery)? else {
@@ -83,7 +101,10 @@ fn may_be_sent(
     }
     if delivery.part == 1 && delivery.attempt == 0 && record::is_stale(&reply) {
         deliveries::cancel_of_reply(reply.id, "the customer wrote before this was sent")?;
-        replies::take_back(reply.id, now + chrono::Duration::from_std(assistant.debounce).unwrap_or_default())?;
+        replies::take_back(
+            reply.id,
+            now + chrono::Duration::from_std(assistant.debounce).unwrap_or_default(),
+        )?;
         return Ok(false);
     }
     Ok(true)
@@ -110,26 +131,36 @@ pub fn ended(
     limits: &WorkerLimits,
     now: DateTime<Utc>,
 ) -> Result<Recorded> {
-    let Some(found) = deliveries::find(claim.delivery_id, &["sending"])? else { return Ok(Recorded::Done) };
+    let Some(found) = deliveries::find(claim.delivery_id, &["sending"])? else {
+        return Ok(Recorded::Done);
+    };
     if sessions::try_lock(&found.chat)?.is_none() && sessions::exists(&found.chat)? {
         return Ok(Recorded::Held);
     }
-    let Some(delivery) = deliveries::find(claim.delivery_id, &["sending"])? else { return Ok(Recorded::Done) };
+    let Some(delivery) = deliveries::find(claim.delivery_id, &["sending"])? else {
+        return Ok(Recorded::Done);
+    };
     if delivery.attempt != claim.attempt {
         return Ok(Recorded::Done);
     }
-    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else { return Ok(Recorded::Done) };
+    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
+        return Ok(Recorded::Done);
+    };
     match outcome {
         SendOutcome::Sent(message) => confirmed(&delivery, message, now)?,
         SendOutcome::NotSent(refusal) => not_sent(&delivery, &assistant, refusal, limits, now)?,
-        SendOutcome::Uncertain(uncertain) => unknown_end(&delivery, &assistant, uncertain, limits, now)?,
+        SendOutcome::Uncertain(uncertain) => {
+            unknown_end(&delivery, &assistant, uncertain, limits, now)?
+        }
     }
     Ok(Recorded::Done)
 }
 
 /// A send that no thread began in time goes back, as if it had never been claimed.
 pub fn not_started(claim: SendClaim, now: DateTime<Utc>) -> Result<Recorded> {
-    let Some(found) = deliveries::find(claim.delivery_id, &["sending"])? else { return Ok(Recorded::Done) };
+    let Some(found) = deliveries::find(claim.delivery_id, &["sending"])? else {
+        return Ok(Recorded::Done);
+    };
     if sessions::try_lock(&found.chat)?.is_none() {
         return Ok(Recorded::Held);
     }
@@ -139,8 +170,13 @@ pub fn not_started(claim: SendClaim, now: DateTime<Utc>) -> Result<Recorded> {
 
 /// Evolution took the message: it is in the chat's history from now on, under WhatsApp's id.
 pub fn confirmed(delivery: &Delivery, message: &SentMessage, now: DateTime<Utc>) -> Result<()> {
-    let sent_at = message.sent_at.and_then(|at| DateTime::from_timestamp(at, 0)).map_or(now, |at| at.min(now));
-    if let Some(jid) = message.jid.as_deref().filter(|jid| jid.contains('@') && *jid != delivery.chat.chat_id) {
+    let sent_at = message
+        .sent_at
+        .and_then(|at| DateTime::from_timestamp(at, 0))
+        .map_or(now, |at| at.min(now));
+    if let Some(jid) =
+        message.jid.as_deref().filter(|jid| jid.contains('@') && *jid != delivery.chat.chat_id)
+    {
         chat_aliases::add(&delivery.chat, jid)?;
     }
     let sender = if delivery.kind == Kind::Operator { Sender::Operator } else { Sender::Assistant };
@@ -170,7 +206,13 @@ pub fn confirmed(delivery: &Delivery, message: &SentMessage, now: DateTime<Utc>)
 
 /// The last part is out: the questions are answered, and what was asked since gets the next reply.
 fn finish_reply(reply: &Reply) -> Result<()> {
-    processed_events::close_questions(&reply.chat, reply.id, reply.first_sent_at, false, Action::AiReplied)?;
+    processed_events::close_questions(
+        &reply.chat,
+        reply.id,
+        reply.first_sent_at,
+        false,
+        Action::AiReplied,
+    )?;
     replies::finish(reply.id, End::Sent, None)?;
     record::open_next(reply)
 }
@@ -192,9 +234,10 @@ fn not_sent(
             tenants::set_connection_state(assistant.tenant_id, LineState::Close.as_str())?;
             (limits.retry_delay, true)
         }
-        NotSentClass::Deferred if deferrals <= retry::MOST_DEFERRALS => {
-            (retry::deferral(limits.retry_delay, refusal.retry_after, deferrals, fastrand::f64()), true)
-        }
+        NotSentClass::Deferred if deferrals <= retry::MOST_DEFERRALS => (
+            retry::deferral(limits.retry_delay, refusal.retry_after, deferrals, fastrand::f64()),
+            true,
+        ),
         NotSentClass::Transient if attempts < retry::MOST_ATTEMPTS => {
             (retry::backoff(limits.retry_delay, attempts, fastrand::f64()), false)
         }
@@ -221,13 +264,23 @@ fn unknown_end(
 }
 
 /// Nothing can tell whether it was sent: a person must look. It is not sent again.
-pub fn hold(delivery: &Delivery, assistant: &Assistant, error: &str, now: DateTime<Utc>) -> Result<()> {
+pub fn hold(
+    delivery: &Delivery,
+    assistant: &Assistant,
+    error: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let error = format!("held: {error}; look at the chat, and send it by hand if it is not there");
     fail(delivery, assistant, &error, now)
 }
 
 /// The delivery ends, and with it the reply it is a part of.
-pub fn fail(delivery: &Delivery, assistant: &Assistant, error: &str, now: DateTime<Utc>) -> Result<()> {
+pub fn fail(
+    delivery: &Delivery,
+    assistant: &Assistant,
+    error: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
     if let Some(reply) = open_reply(delivery)? {
         record::give_up(&reply, assistant, error, now)?;
     }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use pgrx::pg_sys;
 use pgrx::{PgXactCallbackEvent, register_xact_callback};
 
-use super::board::board;
+use super::board::{Slot, board};
 
 thread_local! {
     /// Whether this transaction has its callback already.
@@ -29,10 +29,14 @@ pub fn wake_at_commit() {
     register_xact_callback(PgXactCallbackEvent::Prepare, || WILL_WAKE.set(false));
 }
 
-/// The launcher looks at every database again when this transaction commits.
+/// The launcher looks at every database again when this transaction commits; a worker that was
+/// stopped here may start again.
 pub fn wake_launcher_at_commit() {
     if board().is_some() {
         register_xact_callback(PgXactCallbackEvent::Commit, || {
+            if let Some(slot) = own_slot() {
+                slot.allow_start();
+            }
             if let Some(board) = board() {
                 board.ask_for_rescan();
             }
@@ -41,9 +45,13 @@ pub fn wake_launcher_at_commit() {
 }
 
 fn wake_now() {
-    // SAFETY: reads a global that does not change after the start of the process.
-    let database = unsafe { pg_sys::MyDatabaseId };
-    if let Some(slot) = board().and_then(|board| board.slot(database.to_u32())) {
+    if let Some(slot) = own_slot() {
         slot.wake();
     }
+}
+
+fn own_slot() -> Option<&'static Slot> {
+    // SAFETY: reads a global that does not change after the start of the process.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    board()?.slot(database.to_u32())
 }

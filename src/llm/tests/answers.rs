@@ -4,11 +4,7 @@ use crate::exchange::{CallError, HttpResponse};
 use crate::llm::*;
 
 fn response(status: u16, body: &str) -> CallResult {
-    Ok(HttpResponse {
-        status,
-        retry_after: None,
-        body: body.into(),
-    })
+    Ok(HttpResponse { status, retry_after: None, body: body.into() })
 }
 
 fn failure(provider: Provider, status: u16, body: &str) -> Failure {
@@ -32,18 +28,14 @@ fn anthropic_text_blocks_are_joined_and_thinking_is_left_out() {
         output_tokens: Some(88),
         cut_by_limit: false,
     };
-    assert_eq!(
-        read_answer(Provider::Anthropic, response(200, body)),
-        Ok(expected)
-    );
+    assert_eq!(read_answer(Provider::Anthropic, response(200, body)), Ok(expected));
 }
 
 #[test]
 fn openai_content_may_be_a_string_or_parts() {
-    for content in [
-        r#""Yes.""#,
-        r#"[{"type":"thinking","thinking":[]},{"type":"text","text":"Yes."}]"#,
-    ] {
+    for content in
+        [r#""Yes.""#, r#"[{"type":"thinking","thinking":[]},{"type":"text","text":"Yes."}]"#]
+    {
         let body = format!(
             r#"{{"model":"gpt-5.4-mini-2026-03-17","choices":[{{"index":0,"finish_reason":"stop",
             "message":{{"role":"assistant","content":{content},"refusal":null}}}}],"error":null,
@@ -52,10 +44,7 @@ fn openai_content_may_be_a_string_or_parts() {
         let answer = read_answer(Provider::OpenAi, response(200, &body)).unwrap();
         assert_eq!(answer.text, "Yes.");
         assert_eq!(answer.model, "gpt-5.4-mini-2026-03-17");
-        assert_eq!(
-            (answer.input_tokens, answer.output_tokens),
-            (Some(9), Some(2))
-        );
+        assert_eq!((answer.input_tokens, answer.output_tokens), (Some(9), Some(2)));
     }
 }
 
@@ -78,10 +67,7 @@ fn reasoning_in_front_of_an_answer_never_reaches_the_customer() {
         ("[THINK]hm[/THINK]Yes.", "Yes."),
         ("<thinking>hm</thinking> Yes.", "Yes."),
         ("<think>cut off in the midd", ""),
-        (
-            " Write <think> and </think> in capitals. ",
-            "Write <think> and </think> in capitals.",
-        ),
+        (" Write <think> and </think> in capitals. ", "Write <think> and </think> in capitals."),
     ] {
         assert_eq!(answer::without_reasoning(written), sent, "{written}");
     }
@@ -92,28 +78,16 @@ fn an_empty_answer_is_tried_again_and_says_why() {
     let cut = r#"{"content":[{"type":"thinking","thinking":"…"}],"stop_reason":"max_tokens"}"#;
     let failed = failure(Provider::Anthropic, 200, cut);
     assert_eq!(failed.class, FailureClass::Transient);
-    assert!(
-        failed.message.contains("raise max_tokens"),
-        "{}",
-        failed.message
-    );
+    assert!(failed.message.contains("raise max_tokens"), "{}", failed.message);
     let empty = r#"{"choices":[{"finish_reason":"stop","message":{"content":null}}]}"#;
-    assert!(
-        failure(Provider::OpenAi, 200, empty)
-            .message
-            .starts_with("empty answer")
-    );
+    assert!(failure(Provider::OpenAi, 200, empty).message.starts_with("empty answer"));
 }
 
 #[test]
 fn a_refusal_is_neither_an_answer_nor_tried_again() {
     use Provider::{Anthropic, OpenAi};
     for (provider, status, body) in [
-        (
-            Anthropic,
-            200,
-            r#"{"content":[{"type":"text","text":"I"}],"stop_reason":"refusal"}"#,
-        ),
+        (Anthropic, 200, r#"{"content":[{"type":"text","text":"I"}],"stop_reason":"refusal"}"#),
         (
             Anthropic,
             400,
@@ -134,11 +108,7 @@ fn a_refusal_is_neither_an_answer_nor_tried_again() {
             400,
             r#"{"error":{"message":"blocked","type":null,"param":"prompt","code":"content_filter"}}"#,
         ),
-        (
-            OpenAi,
-            403,
-            r#"{"error":{"code":403,"message":"Your input was flagged"}}"#,
-        ),
+        (OpenAi, 403, r#"{"error":{"code":403,"message":"Your input was flagged"}}"#),
     ] {
         let class = class(provider, status, body);
         assert_eq!(class, FailureClass::Refused, "{body}");
@@ -165,11 +135,7 @@ fn a_prompt_that_is_too_long_is_known_in_every_dialect() {
             413,
             r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#,
         ),
-        (
-            Anthropic,
-            200,
-            r#"{"content":[],"stop_reason":"model_context_window_exceeded"}"#,
-        ),
+        (Anthropic, 200, r#"{"content":[],"stop_reason":"model_context_window_exceeded"}"#),
         (
             Anthropic,
             400,
@@ -186,11 +152,7 @@ fn a_prompt_that_is_too_long_is_known_in_every_dialect() {
             r#"{"error":{"code":500,"message":"Context size has been exceeded.","type":"server_error"}}"#,
         ),
     ] {
-        assert_eq!(
-            class(provider, status, body),
-            FailureClass::ContextTooLong,
-            "{body}"
-        );
+        assert_eq!(class(provider, status, body), FailureClass::ContextTooLong, "{body}");
     }
 }
 
@@ -236,11 +198,7 @@ fn wrong_settings_blame_the_tenant_whatever_the_status() {
         (OpenAi, 404, r#"{"error":"model 'llama9' not found"}"#),
         (OpenAi, 308, ""),
     ] {
-        assert_eq!(
-            class(provider, status, body),
-            FailureClass::Configuration,
-            "{body}"
-        );
+        assert_eq!(class(provider, status, body), FailureClass::Configuration, "{body}");
     }
 }
 
@@ -249,12 +207,7 @@ fn a_full_provider_costs_no_attempt() {
     let overloaded =
         r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
     let per_minute = r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your rate limit: lower max_tokens or wait"}}"#;
-    for (status, body) in [
-        (429, per_minute),
-        (429, "{}"),
-        (529, overloaded),
-        (500, overloaded),
-    ] {
+    for (status, body) in [(429, per_minute), (429, "{}"), (529, overloaded), (500, overloaded)] {
         let class = class(Provider::Anthropic, status, body);
         assert_eq!(class, FailureClass::Deferred, "{status}");
         assert!(!class.is_attempt() && class.is_retried());
@@ -264,21 +217,11 @@ fn a_full_provider_costs_no_attempt() {
 #[test]
 fn status_503_defers_only_when_it_names_a_time() {
     let loading = r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#;
-    assert_eq!(
-        class(Provider::OpenAi, 503, loading),
-        FailureClass::Transient
-    );
+    assert_eq!(class(Provider::OpenAi, 503, loading), FailureClass::Transient);
     let wait = Some(Duration::from_secs(7));
-    let response = HttpResponse {
-        status: 503,
-        retry_after: wait,
-        body: loading.into(),
-    };
+    let response = HttpResponse { status: 503, retry_after: wait, body: loading.into() };
     let failed = read_answer(Provider::OpenAi, Ok(response)).unwrap_err();
-    assert_eq!(
-        (failed.class, failed.retry_after),
-        (FailureClass::Deferred, wait)
-    );
+    assert_eq!((failed.class, failed.retry_after), (FailureClass::Deferred, wait));
 }
 
 #[test]
@@ -289,27 +232,16 @@ fn what_may_pass_is_transient_and_what_cannot_is_rejected() {
         (408, "", FailureClass::Transient),
         (200, "<html>hello</html>", FailureClass::Transient),
         (200, "{}", FailureClass::Transient),
-        (
-            422,
-            r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#,
-            FailureClass::Rejected,
-        ),
+        (422, r#"{"detail":[{"loc":["body"],"msg":"field required"}]}"#, FailureClass::Rejected),
         (
             400,
             r#"{"error":{"message":"bad role","type":"invalid_request_error"}}"#,
             FailureClass::Rejected,
         ),
     ] {
-        assert_eq!(
-            class(Provider::OpenAi, status, body),
-            expected,
-            "{status} {body}"
-        );
+        assert_eq!(class(Provider::OpenAi, status, body), expected, "{status} {body}");
     }
-    for error in [
-        CallError::NotSent("refused".into()),
-        CallError::Unknown("timed out".into()),
-    ] {
+    for error in [CallError::NotSent("refused".into()), CallError::Unknown("timed out".into())] {
         let failed = read_answer(Provider::OpenAi, Err(error)).unwrap_err();
         assert_eq!(failed.class, FailureClass::Transient);
     }
@@ -320,23 +252,14 @@ fn an_error_within_status_200_is_an_error() {
     let top = r#"{"error":{"code":429,"message":"upstream is busy"}}"#;
     assert_eq!(class(Provider::OpenAi, 200, top), FailureClass::Deferred);
     let choice = r#"{"choices":[{"finish_reason":"error","error":{"code":502,"message":"upstream"},"message":{"content":"Hal"}}]}"#;
-    assert_eq!(
-        class(Provider::OpenAi, 200, choice),
-        FailureClass::Transient
-    );
+    assert_eq!(class(Provider::OpenAi, 200, choice), FailureClass::Transient);
 }
 
 #[test]
 fn a_message_is_one_short_line_with_what_to_do() {
-    let body = format!(
-        r#"{{"error":{{"message":"a\nb\u0000{}"}}}}"#,
-        "é ".repeat(2_000)
-    );
+    let body = format!(r#"{{"error":{{"message":"a\nb\u0000{}"}}}}"#, "é ".repeat(2_000));
     let message = failure(Provider::OpenAi, 401, &body).message;
-    assert!(
-        message.starts_with("openai answered 401: a b é"),
-        "{message}"
-    );
+    assert!(message.starts_with("openai answered 401: a b é"), "{message}");
     assert!(message.ends_with("check the tenant's llm_api_key, llm_base_url and llm_model"));
     assert!(message.chars().count() <= 500 && !message.contains(char::is_control));
 }
