@@ -13,6 +13,7 @@ mod net;
 mod schema;
 mod settings;
 mod store;
+mod text;
 mod webhook;
 mod worker;
 

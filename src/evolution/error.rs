@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::exchange::CallResult;
+use crate::text::short_line;
 
 /// The `message` of an error body, by its shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +60,9 @@ fn joined(items: &[Value]) -> String {
 /// The JSON of a successful call that changes nothing in Evolution, or one line on why there is
 /// none. `call` names it in that line.
 pub(super) fn read_query(call: &str, result: CallResult) -> Result<Value, String> {
-    let response =
-        result.map_err(|error| one_line(&format!("{call} failed: {}", error.message())))?;
+    let response = result.map_err(|error| {
+        short_line(&format!("{call} failed: {}", error.message()), MOST_CHARACTERS)
+    })?;
     if !(200..300).contains(&response.status) {
         return Err(answered(call, response.status, ErrorBody::read(&response.body).words()));
     }
@@ -70,19 +72,8 @@ pub(super) fn read_query(call: &str, result: CallResult) -> Result<Value, String
 }
 
 pub(super) fn answered(call: &str, status: u16, words: &str) -> String {
-    one_line(&format!("{call} answered {status}: {words}"))
+    short_line(&format!("{call} answered {status}: {words}"), MOST_CHARACTERS)
 }
 
 /// A body may be a whole HTML page.
 const MOST_CHARACTERS: usize = 300;
-
-/// `text` without line breaks and control characters, cut to what fits beside an advice.
-fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let mut line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(MOST_CHARACTERS) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
-}

@@ -9,6 +9,7 @@ use super::Provider;
 use super::answer::Answer;
 use super::complaint::Complaint;
 use crate::exchange::{CallError, HttpResponse};
+use crate::text::short_line;
 
 /// What a failure says about the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +66,7 @@ const MOST_OF_WHAT: usize = 380;
 
 impl Failure {
     pub(super) fn new(class: FailureClass, what: &str) -> Self {
-        let message = format!("{}; {}", one_line(what, MOST_OF_WHAT), class.advice());
+        let message = format!("{}; {}", short_line(what, MOST_OF_WHAT), class.advice());
         Self { class, message, retry_after: None }
     }
 
@@ -131,15 +132,4 @@ impl Failure {
         let what = format!("{} answered {status}: {words}", provider.as_str());
         Self::new(complaint.class(status, has_retry_after), &what)
     }
-}
-
-/// `text` without line breaks and control characters, cut to `most` characters.
-fn one_line(text: &str, most: usize) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
-    let mut line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    if let Some((end, _)) = line.char_indices().nth(most) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
 }

@@ -40,6 +40,8 @@ pub enum ContentClass {
 }
 
 impl ContentClass {
+    /// For tests, which compare with `tests/fixtures/expected.json`.
+    #[cfg(test)]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Question => "question",

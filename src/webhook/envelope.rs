@@ -1,5 +1,6 @@
 //! The part of a webhook that is the same for every event. Never looks into `data`.
 
+use crate::text;
 use serde_json::Value;
 
 use super::fields::{self, MAX_IDENTIFIER};
@@ -44,7 +45,7 @@ impl Envelope {
 fn event_name(written: &str) -> String {
     let dotted = written.trim().to_lowercase().replace(['_', '-'], ".");
     let known = DASHED.into_iter().find(|name| name.replace('-', ".") == dotted);
-    fields::cut(known.unwrap_or(&dotted), MAX_EVENT).to_owned()
+    text::cut(known.unwrap_or(&dotted), MAX_EVENT).to_owned()
 }
 
 #[cfg(test)]

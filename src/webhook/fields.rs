@@ -83,19 +83,3 @@ pub(super) fn is_true(value: &Value) -> bool {
 pub(super) fn is_longer(text: &str, characters: usize) -> bool {
     text.chars().nth(characters).is_some()
 }
-
-/// The first `characters` characters of `text`.
-pub(super) fn cut(text: &str, characters: usize) -> &str {
-    match text.char_indices().nth(characters) {
-        Some((end, _)) => text.get(..end).unwrap_or(text),
-        None => text,
-    }
-}
-
-/// `text` on one line: every run of blanks, line breaks and control characters is one blank.
-pub(super) fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
-}

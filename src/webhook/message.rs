@@ -1,6 +1,7 @@
 //! One message as `messages.upsert` and `send.message` bring it: its key, author, time and content.
 //! Never decides who spoke.
 
+use crate::text;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -135,12 +136,12 @@ fn alternative(key: &Value, jid: &Jid, own_jid: Option<&Jid>) -> Result<Option<J
 }
 
 fn push_name(text: &str) -> String {
-    fields::cut(&fields::one_line(text), MAX_PUSH_NAME).to_owned()
+    text::cut(&text::one_line(text), MAX_PUSH_NAME).to_owned()
 }
 
 fn message_type(data: &Value) -> String {
     let name = fields::text(data, "messageType").unwrap_or("unknown");
-    fields::cut(name, MAX_MESSAGE_TYPE).to_owned()
+    text::cut(name, MAX_MESSAGE_TYPE).to_owned()
 }
 
 fn seconds(value: &Value) -> Option<i64> {

@@ -2,6 +2,7 @@
 //! a stranger's: a note stays one line, its brackets and quotes cannot be forged, and no field is
 //! longer than a line.
 
+use crate::text;
 use serde_json::Value;
 
 use super::fields::{self, at, text};
@@ -113,10 +114,10 @@ fn quoted(field: &Value, key: &str) -> Option<String> {
 }
 
 fn harmless(text: &str) -> String {
-    let line = fields::one_line(fields::cut(text, 4 * MAX_FIELD));
+    let line = text::one_line(text::cut(text, 4 * MAX_FIELD));
     let line = line.replace('[', "(").replace(']', ")").replace('"', "'");
     if fields::is_longer(&line, MAX_FIELD) {
-        format!("{}…", fields::cut(&line, MAX_FIELD))
+        format!("{}…", text::cut(&line, MAX_FIELD))
     } else {
         line
     }
