@@ -1,5 +1,6 @@
 //! Tests of whole payloads: every fixture, every refusal, and what other versions send.
 
+use super::content::Content;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
