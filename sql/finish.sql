@@ -51,7 +51,7 @@ COMMENT ON COLUMN whaply.messages.edited_at IS 'When it was edited; text is the 
 COMMENT ON COLUMN whaply.messages.deleted_at IS 'When it was deleted for everyone; the text stays';
 
 COMMENT ON TABLE whaply.processed_events IS 'One row for each (tenant, message, event) that has acted: what makes a webhook act once';
-COMMENT ON COLUMN whaply.processed_events.action_taken IS 'paused, ai_queued, ai_replied, ai_failed, superseded, cancelled_paused, drafted, own_echo, pending_echo, other_sender, edited, edited_early, deleted, deleted_early, ignored_…';
+COMMENT ON COLUMN whaply.processed_events.action_taken IS 'paused, ai_queued, ai_replied, ai_failed, superseded, cancelled_paused, drafted, own_echo, pending_echo, other_sender, edited, edited_early, deleted, deleted_early, already_stored, ignored_…';
 
 COMMENT ON TABLE whaply.chat_aliases IS 'Every JID a chat is known by besides its chat_id';
 COMMENT ON TABLE whaply.replies IS 'The turns of the assistant: a queue while open, the record afterwards';

@@ -134,12 +134,14 @@ CREATE TABLE whaply.replies (
     created_at      timestamptz NOT NULL DEFAULT now(),
     claimed_at      timestamptz,
     answered_at     timestamptz,
-    finished_at     timestamptz
+    finished_at     timestamptz,
+    FOREIGN KEY (tenant_id, chat_id) REFERENCES whaply.sessions (tenant_id, chat_id) ON DELETE CASCADE
 );
 
 -- One voice: at most one open reply a session.
 CREATE UNIQUE INDEX idx_replies_one_open
     ON whaply.replies (tenant_id, chat_id) WHERE state IN ('waiting', 'generating', 'sending');
+CREATE INDEX idx_replies_chat ON whaply.replies (tenant_id, chat_id, id);
 CREATE INDEX idx_replies_due ON whaply.replies (due_at) WHERE state = 'waiting';
 CREATE INDEX idx_replies_failed ON whaply.replies (tenant_id, finished_at) WHERE state = 'failed';
 
@@ -161,12 +163,14 @@ CREATE TABLE whaply.deliveries (
     message_id      varchar(255),
     error           text,
     created_at      timestamptz NOT NULL DEFAULT now(),
-    finished_at     timestamptz
+    finished_at     timestamptz,
+    FOREIGN KEY (tenant_id, chat_id) REFERENCES whaply.sessions (tenant_id, chat_id) ON DELETE CASCADE
 );
 
 -- One call at a time in a chat, so that parts arrive in order and an unknown end blocks what follows.
 CREATE UNIQUE INDEX idx_deliveries_one_in_flight
     ON whaply.deliveries (tenant_id, chat_id) WHERE state IN ('sending', 'uncertain');
+CREATE INDEX idx_deliveries_chat ON whaply.deliveries (tenant_id, chat_id, id);
 CREATE INDEX idx_deliveries_open
     ON whaply.deliveries (tenant_id, chat_id, id) WHERE state IN ('pending', 'sending', 'uncertain');
 CREATE INDEX idx_deliveries_due ON whaply.deliveries (due_at) WHERE state IN ('pending', 'uncertain');

@@ -27,6 +27,8 @@ pub enum Action {
     EditedEarly,
     Deleted,
     DeletedEarly,
+    /// Another event of the same message has stored it and acted.
+    AlreadyStored,
     IgnoredEvent,
     IgnoredGroup,
     IgnoredBroadcast,
@@ -66,6 +68,7 @@ impl Action {
             Self::EditedEarly => "edited_early",
             Self::Deleted => "deleted",
             Self::DeletedEarly => "deleted_early",
+            Self::AlreadyStored => "already_stored",
             Self::IgnoredEvent => "ignored_event",
             Self::IgnoredGroup => "ignored_group",
             Self::IgnoredBroadcast => "ignored_broadcast",

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Duration, Utc};
 
 /// Evolution's clock and ours may differ by this much, and it rounds to seconds.
-const CLOCK_SLACK: Duration = Duration::seconds(2);
+pub const CLOCK_SLACK: Duration = Duration::seconds(2);
 
 /// A message of ours as Evolution keeps it.
 #[derive(Clone, Debug)]

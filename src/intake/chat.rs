@@ -16,26 +16,35 @@ pub struct Found {
 
 /// Finds the chat of a message, locks its session, and learns what the message tells of its names.
 pub fn find(tenant_id: i32, message: &Message) -> Result<Found> {
-    let names = names(message);
-    let mut known = chat_aliases::sessions_of(tenant_id, &names)?;
+    let mut known = known_chats(tenant_id, message)?;
+    loop {
+        let Some(oldest) = known.first().cloned() else {
+            let chat = Chat { tenant_id, chat_id: new_name(message).to_owned() };
+            return Ok(Found { chat, session: None });
+        };
+        let mut session = sessions::lock(&oldest)?;
+        // A merge may have won the race for the lock: then the chat has another name by now.
+        known = known_chats(tenant_id, message)?;
+        if known.first() != Some(&oldest) {
+            continue;
+        }
+        for younger in known.iter().skip(1) {
+            merge(&oldest, younger)?;
+            session = sessions::lock(&oldest)?;
+        }
+        learn(&oldest, message)?;
+        return Ok(Found { chat: oldest, session });
+    }
+}
+
+/// The sessions a message may belong to, oldest first.
+fn known_chats(tenant_id: i32, message: &Message) -> Result<Vec<Chat>> {
+    let mut known = chat_aliases::sessions_of(tenant_id, &names(message))?;
     if message.from_me {
         // The other name of a message of ours may be our own: it proves no two chats to be one.
         known.truncate(1);
     }
-    let mut known = known.into_iter().map(|chat_id| Chat { tenant_id, chat_id });
-    let Some(oldest) = known.next() else {
-        return Ok(Found {
-            chat: Chat { tenant_id, chat_id: new_name(message).to_owned() },
-            session: None,
-        });
-    };
-    let mut session = sessions::lock(&oldest)?;
-    for younger in known {
-        merge(&oldest, &younger)?;
-        session = sessions::lock(&oldest)?;
-    }
-    learn(&oldest, message)?;
-    Ok(Found { chat: oldest, session })
+    Ok(known.into_iter().map(|chat_id| Chat { tenant_id, chat_id }).collect())
 }
 
 /// Makes the session of a chat that has none, under the names its message has.

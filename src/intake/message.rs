@@ -131,13 +131,17 @@ impl Arrival<'_> {
     fn finish(&self, chat: Chat, decision: Decision) -> Result<Outcome> {
         let mut decision = decision;
         if let Some(sender) = decision.store_as {
-            self.touch_session(&chat, sender, &decision)?;
             match self.store(&chat, sender)? {
                 Stored::New => {}
-                Stored::DeletedAlready => decision = without_an_answer(decision, Action::Deleted),
-                // Stored under its other event (own copies of other gateway versions): said once.
-                Stored::Known => decision.queue = false,
+                // The customer took it back before it came.
+                Stored::DeletedAlready if decision.queue => {
+                    decision = Decision { action: Action::Deleted, queue: false, ..decision };
+                }
+                Stored::DeletedAlready => {}
+                // Its other event has acted (gateways that report one message by both).
+                Stored::Known => return self.record(&chat, Action::AlreadyStored),
             }
+            self.touch_session(&chat, sender, &decision)?;
         }
         if decision.leaves_row && !self.record_row(decision.action)? {
             return Ok(Outcome::duplicate(
@@ -151,7 +155,7 @@ impl Arrival<'_> {
         Ok(outcome)
     }
 
-    /// What the session learns of the message, before anything else is written.
+    /// What the session, which is locked, learns of a message that is new.
     fn touch_session(&self, chat: &Chat, sender: Sender, decision: &Decision) -> Result<()> {
         if sender == Sender::Customer {
             let name = self.message.push_name.as_deref();
@@ -231,9 +235,4 @@ impl Arrival<'_> {
         }
         Ok(())
     }
-}
-
-/// The customer took the question back before it came.
-fn without_an_answer(decision: Decision, action: Action) -> Decision {
-    Decision { action, queue: false, takeover: None, ..decision }
 }

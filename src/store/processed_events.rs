@@ -107,6 +107,33 @@ pub fn pending_echoes(chat: &Chat) -> Result<Vec<PendingEcho>> {
     )
 }
 
+/// The id of an undecided message that is the echo of this text, sent through Evolution not before
+/// a time. Asked only about a call that ended without an id, when the text is all there is.
+pub fn echo_of(
+    chat: &Chat,
+    text: &str,
+    not_before: chrono::DateTime<chrono::Utc>,
+) -> Result<Option<String>> {
+    sql::query_one(
+        "SELECT m.message_id::text \
+           FROM whaply.processed_events e \
+           JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
+          WHERE e.tenant_id = $1 AND e.action_taken = 'pending_echo' AND e.event_type = 'send.message' \
+            AND m.text = $3 AND m.sent_at >= $4 \
+            AND (m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                WHERE a.tenant_id = $1 AND a.chat_id = $2) \
+              OR NOT EXISTS (SELECT FROM whaply.sessions s WHERE s.tenant_id = $1 AND s.chat_id = m.chat_id)) \
+          ORDER BY m.sent_at, m.id LIMIT 1",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            text.into(),
+            sql::time(not_before).into(),
+        ],
+        |row| row.get(1),
+    )
+}
+
 /// An undecided message has been decided.
 pub fn settle(tenant_id: i32, message_id: &str, action: Action) -> Result<()> {
     sql::execute(

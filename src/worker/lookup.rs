@@ -9,13 +9,13 @@ use super::jobs::{Job, SendClaim};
 use super::record::Recorded;
 use super::send;
 use crate::conversation::OnUncertain;
-use crate::conversation::trace::{Kept, Trace, look_for};
+use crate::conversation::trace::{CLOCK_SLACK, Kept, Trace, look_for};
 use crate::error::Result;
 use crate::evolution::{FoundMessage, SentMessage};
 use crate::settings::{Behaviour, WorkerLimits};
 use crate::store::deliveries::{self, Delivery};
 use crate::store::tenants::{self, Assistant};
-use crate::store::{chat_aliases, sessions};
+use crate::store::{chat_aliases, processed_events, sessions};
 
 /// Looks that must find nothing before absence is believed.
 const LOOKS: i32 = 2;
@@ -45,6 +45,9 @@ fn begin(
 ) -> Result<Option<Job>> {
     let Some(delivery) = deliveries::find(id, &["uncertain"])? else { return Ok(None) };
     let Some(session) = sessions::try_lock(&delivery.chat)? else { return Ok(None) };
+    if confirmed_by_echo(&delivery, now)? {
+        return Ok(None);
+    }
     let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
         return Ok(None);
     };
@@ -84,6 +87,9 @@ pub fn ended(
     let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
         return Ok(Recorded::Done);
     };
+    if confirmed_by_echo(&delivery, now)? {
+        return Ok(Recorded::Done);
+    }
     let again = now + limits.settle_time;
     match result {
         // Evolution did not answer: nothing is learnt, and nothing counted.
@@ -102,6 +108,17 @@ pub fn ended(
         },
     }
     Ok(Recorded::Done)
+}
+
+/// The echo of the message has come: the surest sign, and it needs no look.
+fn confirmed_by_echo(delivery: &Delivery, now: DateTime<Utc>) -> Result<bool> {
+    let not_before = delivery.attempted_at.unwrap_or(delivery.created_at) - CLOCK_SLACK;
+    let Some(message_id) = processed_events::echo_of(&delivery.chat, &delivery.text, not_before)?
+    else {
+        return Ok(false);
+    };
+    send::confirmed(delivery, &SentMessage { message_id, jid: None, sent_at: None }, now)?;
+    Ok(true)
 }
 
 fn trace_of(delivery: &Delivery, messages: &[FoundMessage]) -> Result<Trace> {

@@ -66,6 +66,13 @@ impl ClusterOptions {
         Self { preload: String::new(), ..Self::default() }
     }
 
+    /// A worker that waits as little as it can between tries, so that a failure is over at once.
+    pub fn in_a_hurry(self) -> Self {
+        self.with("whaply.retry_delay", "50ms")
+            .with("whaply.settle_time", "300ms")
+            .with("whaply.line_check_interval", "200ms")
+    }
+
     pub fn with(mut self, setting: &str, value: &str) -> Self {
         self.settings.push((setting.to_owned(), value.to_owned()));
         self
@@ -100,11 +107,11 @@ pub struct Cluster {
     _guard: Guarded,
 }
 
-/// The cluster that the tests of one binary share, with whaply preloaded. Each test makes a database
-/// of its own in it, and leaves the server running.
+/// The cluster that the tests of one binary share, with whaply preloaded and in a hurry. Each test
+/// makes a database of its own in it, and leaves the server running.
 pub fn shared_cluster() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
-    SHARED.get_or_init(|| Cluster::start(ClusterOptions::default()))
+    SHARED.get_or_init(|| Cluster::start(ClusterOptions::default().in_a_hurry()))
 }
 
 impl Cluster {

@@ -12,6 +12,7 @@ pub mod llm;
 pub mod payload;
 pub mod person;
 pub mod relay;
+pub mod scene;
 mod server_user;
 pub mod wait;
 
@@ -26,4 +27,5 @@ pub use llama::Llama;
 pub use llm::{FakeLlm, LlmBehaviour, LlmOptions, LlmRequest};
 pub use person::Person;
 pub use relay::{Relay, RelayOptions};
+pub use scene::{ModelServer, Scene, SceneOptions};
 pub use wait::wait_until;
