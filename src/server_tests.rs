@@ -1,0 +1,140 @@
+//! Tests that need a server but no other process: each runs in one transaction that is rolled back.
+//! What needs commits, other sessions or HTTP is in `tests/`.
+
+// A test may unwrap: its panic is its failure.
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[pgrx::pg_schema]
+mod tests {
+    use chrono::{DateTime, Utc};
+    use pgrx::prelude::*;
+
+    use crate::settings;
+    use crate::store::{Chat, messages, replies, sessions, tenants};
+
+    const TENANT: &str = "INSERT INTO whaply.tenants (instance_name, evo_server_url) \
+                          VALUES ('loja', 'http://127.0.0.1:1') RETURNING id";
+
+    fn chat() -> Chat {
+        let tenant_id = Spi::get_one::<i32>(TENANT).unwrap().unwrap();
+        let chat = Chat { tenant_id, chat_id: "5511999990001@s.whatsapp.net".to_owned() };
+        sessions::create_and_lock(&chat).unwrap();
+        chat
+    }
+
+    fn has_transaction_id() -> bool {
+        // SAFETY: reads the state of the current transaction.
+        unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+    }
+
+    /// (SQLSTATE, message, hint) of the ERROR that a statement ends with.
+    fn error_of(sql: &str) -> (String, String, String) {
+        Spi::run(
+            "CREATE FUNCTION pg_temp.error_of(statement text) RETURNS text[] LANGUAGE plpgsql AS $$ \
+             DECLARE hint text; BEGIN EXECUTE statement; RETURN NULL; \
+             EXCEPTION WHEN OTHERS THEN GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT; \
+             RETURN ARRAY[SQLSTATE, SQLERRM, hint]; END $$",
+        )
+        .unwrap();
+        let error =
+            Spi::get_one_with_args::<Vec<String>>("SELECT pg_temp.error_of($1)", &[sql.into()]);
+        let mut parts = error.unwrap().expect("the statement did not fail").into_iter();
+        let mut next = || parts.next().unwrap();
+        (next(), next(), next())
+    }
+
+    #[pg_test]
+    fn an_unknown_instance_is_p0002_and_says_how_to_add_it() {
+        let (sqlstate, message, hint) =
+            error_of(r#"SELECT whaply.ingest('{"event":"call","instance":"nobody","data":{}}')"#);
+        assert_eq!(sqlstate, "P0002");
+        assert!(message.contains("\"nobody\""), "{message}");
+        assert!(hint.contains("INSERT INTO whaply.tenants"), "{hint}");
+    }
+
+    #[pg_test]
+    fn a_null_argument_is_22004_and_named() {
+        let (sqlstate, message, _) = error_of("SELECT whaply.pause_session(NULL, 'x')");
+        assert_eq!(
+            (sqlstate.as_str(), message.as_str()),
+            ("22004", "instance_name must not be NULL")
+        );
+    }
+
+    #[pg_test]
+    fn a_wrong_secret_is_pt401_whatever_else_is_right() {
+        Spi::get_one::<i32>(TENANT).unwrap();
+        let (sqlstate, _, hint) =
+            error_of(r#"SELECT whaply.webhook('{"event":"call","instance":"loja","data":{}}')"#);
+        assert_eq!(sqlstate, "PT401");
+        assert!(hint.contains("x-whaply-secret"), "{hint}");
+    }
+
+    #[pg_test]
+    fn a_number_that_no_float_holds_is_taken_and_kept() {
+        Spi::get_one::<i32>(TENANT).unwrap();
+        Spi::run(
+            r#"SELECT whaply.ingest('{"event":"messages.upsert","instance":"loja","data":{
+                "key":{"id":"A","remoteJid":"5511999990001@s.whatsapp.net","fromMe":false},
+                "message":{"conversation":"Oi"},"messageTimestamp":1,"odd":1e400}}')"#,
+        )
+        .unwrap();
+        let kept = Spi::get_one::<bool>(
+            "SELECT (raw #>> '{data,odd}')::numeric = 1e400 FROM whaply.messages",
+        );
+        assert_eq!(kept, Ok(Some(true)));
+    }
+
+    #[pg_test]
+    fn reading_assigns_no_transaction_id() {
+        let none = tenants::by_instance("nobody", &settings::behaviour()).unwrap();
+        assert!(none.is_none());
+        assert!(replies::next_due_at().unwrap().is_none());
+        assert!(!has_transaction_id());
+    }
+
+    #[pg_test]
+    fn a_time_survives_the_way_to_the_table_and_back_to_the_microsecond() {
+        let chat = chat();
+        let at: DateTime<Utc> = "2025-10-21T13:59:59.123456Z".parse().unwrap();
+        replies::open(&chat, at, at).unwrap();
+        assert_eq!(replies::open_in(&chat).unwrap().unwrap().first_sent_at, at);
+        let text = Spi::get_one::<String>(
+            "SELECT to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') FROM whaply.replies",
+        );
+        assert_eq!(text.unwrap().unwrap(), "2025-10-21 13:59:59.123456");
+    }
+
+    #[pg_test]
+    fn a_late_human_message_never_moves_the_silence_back() {
+        let chat = chat();
+        let late: DateTime<Utc> = "2025-10-21T12:00:00Z".parse().unwrap();
+        let early: DateTime<Utc> = "2025-10-21T11:00:00Z".parse().unwrap();
+        sessions::human_spoke(&chat, late).unwrap();
+        sessions::human_spoke(&chat, early).unwrap();
+        let kept = Spi::get_one::<bool>(
+            "SELECT last_human_at = '2025-10-21T12:00:00Z'::timestamptz FROM whaply.sessions",
+        );
+        assert_eq!(kept, Ok(Some(true)));
+    }
+
+    #[pg_test]
+    fn an_edit_that_comes_before_its_message_is_kept_for_it() {
+        let chat = chat();
+        let at: DateTime<Utc> = "2025-10-21T12:00:00Z".parse().unwrap();
+        assert!(messages::edit(chat.tenant_id, "A", Some("three"), at).unwrap());
+        assert!(
+            !messages::edit(chat.tenant_id, "A", Some("two"), at - chrono::Duration::seconds(1))
+                .unwrap()
+        );
+        assert!(messages::find(chat.tenant_id, "A").unwrap().unwrap().chat.is_none());
+    }
+
+    #[pg_test]
+    fn home_is_this_database() {
+        let home = Spi::get_one::<bool>(
+            "SELECT whaply.home_id() = (SELECT system_identifier FROM pg_control_system()) || '/' || \
+                    (SELECT oid FROM pg_database WHERE datname = current_database())",
+        );
+        assert_eq!(home, Ok(Some(true)));
+    }
+}
