@@ -57,6 +57,10 @@ test-regress: deps ## SQL tests in tests/pg_regress; TESTS="a b" runs these only
 test-e2e: deps ## end-to-end tests; TESTS=name runs those that contain it
 	@scripts/test install e2e
 
+.PHONY: release-script
+release-script: install ## write sql/whaply--VERSION.sql from the code
+	@scripts/release-script
+
 .PHONY: clean
 clean: clean-cluster ## remove all that was built, and the development cluster
 	cargo clean

@@ -54,12 +54,13 @@ as_root() {
 server_user=$(id -un)
 if [ "$(id -u)" = 0 ]; then server_user=postgres; fi
 
-# Runs in / because the server's user may not enter the folder we are in.
+# Runs in / because the server's user may not enter the folder we are in. pgrx would append a Rust
+# backtrace to every ERROR of a server that inherits RUST_BACKTRACE.
 as_server_user() {
   if [ "$(id -u)" = 0 ]; then
-    (cd / && runuser -u "$server_user" -- env HOME=/ "$@")
+    (cd / && runuser -u "$server_user" -- env -u RUST_BACKTRACE HOME=/ "$@")
   else
-    "$@"
+    env -u RUST_BACKTRACE "$@"
   fi
 }
 

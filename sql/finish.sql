@@ -54,12 +54,36 @@ COMMENT ON TABLE whaply.processed_events IS 'One row for each (tenant, message, 
 COMMENT ON COLUMN whaply.processed_events.action_taken IS 'paused, ai_queued, ai_replied, ai_failed, superseded, cancelled_paused, drafted, own_echo, pending_echo, other_sender, edited, edited_early, deleted, deleted_early, already_stored, ignored_…';
 
 COMMENT ON TABLE whaply.chat_aliases IS 'Every JID a chat is known by besides its chat_id';
+COMMENT ON COLUMN whaply.chat_aliases.jid IS 'A JID or LID without device; one chat each';
 COMMENT ON TABLE whaply.replies IS 'The turns of the assistant: a queue while open, the record afterwards';
+COMMENT ON COLUMN whaply.replies.state IS 'waiting, generating, sending (open: one a chat); sent, drafted, superseded, cancelled, failed';
+COMMENT ON COLUMN whaply.replies.due_at IS 'When a waiting reply may be claimed: after the debounce, or the delay of a retry';
+COMMENT ON COLUMN whaply.replies.lease_until IS 'Until when the worker that generates it is believed to live';
+COMMENT ON COLUMN whaply.replies.attempt IS 'How often it was claimed';
+COMMENT ON COLUMN whaply.replies.deferrals IS 'How often the provider asked to wait; these are no failures';
+COMMENT ON COLUMN whaply.replies.requeues IS 'How often an answer was thrown away because the customer had written meanwhile';
 COMMENT ON COLUMN whaply.replies.wanted IS 'Grows with every question, edit and deletion; wanted > seen: the answer in hand is stale';
 COMMENT ON COLUMN whaply.replies.seen IS 'wanted as it was when the reply was claimed';
 COMMENT ON COLUMN whaply.replies.first_sent_at IS 'When its first question was sent';
+COMMENT ON COLUMN whaply.replies.provider IS 'Whose wire format the answer came in';
+COMMENT ON COLUMN whaply.replies.model IS 'The model that answered, as its server named it';
+COMMENT ON COLUMN whaply.replies.input_tokens IS 'What the provider counted, cached tokens included; NULL: it did not say';
+COMMENT ON COLUMN whaply.replies.output_tokens IS 'What the provider counted; NULL: it did not say';
+COMMENT ON COLUMN whaply.replies.claimed_at IS 'When it was last claimed';
+COMMENT ON COLUMN whaply.replies.answered_at IS 'When the model had answered';
+COMMENT ON COLUMN whaply.replies.finished_at IS 'When it ended, however it did';
 COMMENT ON COLUMN whaply.replies.error IS 'Why it failed or was given up, or what was cut from it; never shown to the customer';
 COMMENT ON TABLE whaply.deliveries IS 'Outgoing WhatsApp messages; all parts of an answer are stored before the first is sent';
+COMMENT ON COLUMN whaply.deliveries.reply_id IS 'The reply it is a part of; NULL: an operator''s';
+COMMENT ON COLUMN whaply.deliveries.part IS 'Its place in the reply, from 1';
+COMMENT ON COLUMN whaply.deliveries.due_at IS 'When it may be sent or, if uncertain, looked up; NULL: ended';
+COMMENT ON COLUMN whaply.deliveries.attempt IS 'How often a call was begun';
+COMMENT ON COLUMN whaply.deliveries.deferrals IS 'How often it was put off without being an attempt';
+COMMENT ON COLUMN whaply.deliveries.lookups IS 'How often Evolution was asked for it and showed none, since the last call';
+COMMENT ON COLUMN whaply.deliveries.attempted_at IS 'When the last call began';
+COMMENT ON COLUMN whaply.deliveries.message_id IS 'WhatsApp''s id, once Evolution has confirmed it';
+COMMENT ON COLUMN whaply.deliveries.error IS 'Why it was not sent, or is uncertain';
+COMMENT ON COLUMN whaply.deliveries.finished_at IS 'When it was sent or given up';
 COMMENT ON COLUMN whaply.deliveries.kind IS 'reply (obeys pauses), fallback (cancelled by a takeover), operator (always sent)';
 COMMENT ON COLUMN whaply.deliveries.state IS 'pending, sending (the call is on its way), uncertain (its end is not known), sent, cancelled, failed';
 

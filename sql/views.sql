@@ -34,6 +34,7 @@ SELECT t.instance_name, s.chat_id, s.contact_name, s.is_paused, s.pause_reason, 
     ON e.tenant_id = q.tenant_id AND e.message_id = q.message_id AND e.event_type = 'messages.upsert'
  WHERE q.sender = 'customer'
    AND e.action_taken IN ('ignored_paused', 'cancelled_paused', 'ai_failed', 'drafted', 'ignored_mode')
+   AND NOT EXISTS (SELECT FROM whaply.chat_aliases a WHERE a.tenant_id = s.tenant_id AND a.jid = s.chat_id)
  ORDER BY q.asked_at;
 
 CREATE VIEW whaply.tenant_stats AS

@@ -217,6 +217,19 @@ pub fn register() {
     register_behaviour();
     register_providers();
     register_worker();
+    refuse_other_names();
+}
+
+/// A misspelt name is an error (before PostgreSQL 15 a warning), not a setting that nobody reads.
+fn refuse_other_names() {
+    let prefix = c"whaply".as_ptr();
+    // SAFETY: called while the library is loaded; the prefix is NUL-terminated and gets copied.
+    unsafe {
+        #[cfg(any(feature = "pg13", feature = "pg14"))]
+        pgrx::pg_sys::EmitWarningsOnPlaceholders(prefix);
+        #[cfg(not(any(feature = "pg13", feature = "pg14")))]
+        pgrx::pg_sys::MarkGUCPrefixReserved(prefix);
+    }
 }
 
 fn register_behaviour() {

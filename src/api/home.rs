@@ -4,7 +4,7 @@
 use pgrx::prelude::*;
 
 use super::or_raise;
-use crate::store::{maintenance, tenants};
+use crate::intake::adoption;
 use crate::{settings, worker};
 
 #[pg_extern(stable, parallel_safe)]
@@ -16,9 +16,9 @@ fn home_id() -> String {
 
 #[pg_extern]
 fn adopt_tenants() -> i64 {
-    let expiry = settings::behaviour().reply_expiry;
-    or_raise(maintenance::fail_expired_before_adoption(expiry));
-    let adopted = or_raise(tenants::adopt());
+    let (expiry, settle) =
+        (settings::behaviour().reply_expiry, settings::worker_limits().settle_time);
+    let adopted = or_raise(adoption::adopt_tenants(expiry, settle));
     worker::wake_at_commit();
     i64::try_from(adopted).unwrap_or(i64::MAX)
 }

@@ -54,9 +54,11 @@ pub fn create(chat: &Chat, message: &Message) -> Result<Option<Session>> {
     Ok(session)
 }
 
+/// What the chat may be called already. One phone has two numbers in some countries: a person who
+/// paused the chat may have typed the one, and WhatsApp use the other.
 fn names(message: &Message) -> Vec<String> {
-    let alt = message.alt.as_ref();
-    std::iter::once(&message.jid).chain(alt).map(|jid| jid.as_str().to_owned()).collect()
+    let jids = std::iter::once(&message.jid).chain(&message.alt);
+    jids.flat_map(Jid::phone_variants).map(|jid| jid.as_str().to_owned()).collect()
 }
 
 /// A new session is named by the phone number, where the message tells it.
@@ -103,6 +105,8 @@ fn merge(older: &Chat, younger: &Chat) -> Result<()> {
     let Some(younger_session) = sessions::lock(younger)? else { return Ok(()) };
     chat_aliases::merge(older.tenant_id, &older.chat_id, &younger.chat_id)?;
     sessions::take_over_state(older, younger)?;
+    // Nobody can name it any more, and no list shall show its pause beside that of the older.
+    sessions::resume(younger)?;
     let open = replies::open_in(younger)?;
     consequences::supersede(younger, "this chat was found to be one with another")?;
     if let Some(reply) = open

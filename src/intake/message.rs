@@ -7,7 +7,6 @@ use super::{Outcome, consequences};
 use crate::conversation::{Action, ChatFacts, Decision, Sender, decide, not_a_person};
 use crate::error::Result;
 use crate::store::messages::{NewMessage, Stored};
-use crate::store::sessions::Session;
 use crate::store::tenants::{self, Tenant};
 use crate::store::{Chat, chat_aliases, deliveries, messages, processed_events, sessions};
 use crate::webhook::{Jid, LineState, Message, Payload};
@@ -34,13 +33,28 @@ pub fn take(
     if let Some(action) = not_a_person(message, payload.envelope.own_jid.as_ref(), &tenant.rules) {
         return leave_aside(tenant, message, event, action);
     }
-    let found = chat::find(tenant.id, message)?;
+    let mut found = chat::find(tenant.id, message)?;
     if let Some(seen) = seen_before(tenant, message, event)? {
         return Ok(seen);
     }
-    let facts = facts(tenant, &found, message)?;
-    let decision = decide(message, facts, &tenant.rules, sent_at, now);
-    Arrival { tenant, payload, message, sent_at, now }.follow(found, decision)
+    let decide_on = |found: &Found| -> Result<Decision> {
+        Ok(decide(message, facts(tenant, found, message)?, &tenant.rules, sent_at, now))
+    };
+    let mut decision = decide_on(&found)?;
+    if found.session.is_none() && makes_session(&decision) {
+        found.session = chat::create(&found.chat, message)?;
+        // Another event may have made it first: this very one, or one that paused it.
+        if let Some(seen) = seen_before(tenant, message, event)? {
+            return Ok(seen);
+        }
+        decision = decide_on(&found)?;
+    }
+    Arrival { tenant, payload, message, sent_at, now }.follow(found.chat, decision)
+}
+
+/// Whose chat an undecided message is may not be known before the call in flight has ended.
+fn makes_session(decision: &Decision) -> bool {
+    decision.store_as.is_some() && !matches!(decision.action, Action::OwnEcho | Action::PendingEcho)
 }
 
 /// The message's own time; not later than now, since Evolution rounds it up.
@@ -103,24 +117,11 @@ pub struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
-    fn follow(&self, found: Found, decision: Decision) -> Result<Outcome> {
-        let Found { chat, session } = found;
+    fn follow(&self, chat: Chat, decision: Decision) -> Result<Outcome> {
         match decision.action {
             Action::OwnEcho => self.own_echo(chat),
-            // Whose chat it is may not be known before the call has ended: no session is made.
-            Action::PendingEcho => self.finish(chat, decision),
-            _ if decision.store_as.is_none() => self.finish(chat, decision),
-            _ => {
-                if session.is_none() {
-                    self.create_session(&chat)?;
-                }
-                self.finish(chat, decision)
-            }
+            _ => self.finish(chat, decision),
         }
-    }
-
-    fn create_session(&self, chat: &Chat) -> Result<Option<Session>> {
-        chat::create(chat, self.message)
     }
 
     fn own_echo(&self, chat: Chat) -> Result<Outcome> {
@@ -225,7 +226,7 @@ impl Arrival<'_> {
     pub fn settle(&self, chat: &Chat, decision: &Decision) -> Result<()> {
         let sender = decision.store_as.unwrap_or(Sender::Other);
         if decision.action != Action::OwnEcho {
-            self.create_session(chat)?;
+            chat::create(chat, self.message)?;
             self.touch_session(chat, sender, decision)?;
         }
         messages::set_sender(self.tenant.id, &self.message.id, sender)?;

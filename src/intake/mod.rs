@@ -1,6 +1,7 @@
 //! From a webhook to rows, in one transaction: read what the event needs to know, ask
 //! `conversation/` what it means, write what follows. It decides nothing itself, and holds no SQL.
 
+pub mod adoption;
 mod change;
 mod chat;
 pub mod consequences;

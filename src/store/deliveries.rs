@@ -255,11 +255,17 @@ pub fn in_flight(tenant_id: i32, chat_id: Option<&str>) -> Result<bool> {
     .is_some())
 }
 
-/// Message ids of ours in a tenant among these: what a look into Evolution's store must not take
-/// for the delivery in question.
-pub fn known_ids(tenant_id: i32, message_ids: &[String]) -> Result<Vec<String>> {
+/// Which of these message ids a look into Evolution's store must not take for the delivery in
+/// question: those of other deliveries, and those the owner typed, perhaps in the same words. What
+/// was typed comes by messages.upsert and never by send.message.
+pub fn taken_ids(tenant_id: i32, message_ids: &[String]) -> Result<Vec<String>> {
     sql::query(
-        "SELECT message_id::text FROM whaply.deliveries WHERE tenant_id = $1 AND message_id = ANY ($2)",
+        "SELECT message_id::text FROM whaply.deliveries WHERE tenant_id = $1 AND message_id = ANY ($2) \
+          UNION ALL \
+         SELECT message_id::text FROM whaply.processed_events \
+          WHERE tenant_id = $1 AND message_id = ANY ($2) \
+          GROUP BY message_id \
+         HAVING bool_or(event_type = 'messages.upsert') AND NOT bool_or(event_type = 'send.message')",
         &[tenant_id.into(), message_ids.to_vec().into()],
         |row| row.get(1),
     )
@@ -279,9 +285,10 @@ pub fn last_confirmed(chat: &Chat) -> Result<Option<String>> {
 /// Calls that a worker of before left open have an unknown end.
 pub fn orphans_to_uncertain(look_at: DateTime<Utc>) -> Result<usize> {
     sql::execute(
-        "UPDATE whaply.deliveries \
+        "UPDATE whaply.deliveries d \
             SET state = 'uncertain', due_at = $1, error = 'the worker ended during the call' \
-          WHERE state = 'sending'",
+           FROM whaply.tenants t \
+          WHERE t.id = d.tenant_id AND t.home = whaply.home_id() AND d.state = 'sending'",
         &[sql::time(look_at).into()],
     )
 }

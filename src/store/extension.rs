@@ -17,15 +17,19 @@ pub enum Presence {
     Ready,
     /// Somebody drops or alters one of the tables at this moment.
     Locked,
+    /// Dropped and created again since: the ids that are remembered name other rows now.
+    Replaced,
     #[default]
     Gone,
 }
 
 /// Whether this database has the extension with all its tables, and takes their weakest lock
 /// without ever waiting: a worker that waited for DROP EXTENSION could deadlock with it.
-pub fn presence() -> Result<Presence> {
+///
+/// `known`: the extension's [`id`] as it was before, if it is to be the same.
+pub fn presence(known: Option<pg_sys::Oid>) -> Result<Presence> {
     let tables = sql::query(
-        "SELECT c.oid FROM pg_catalog.pg_extension x \
+        "SELECT c.oid, x.oid FROM pg_catalog.pg_extension x \
            JOIN pg_catalog.pg_namespace n ON n.nspname = 'whaply' \
            JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' \
           WHERE x.extname = 'whaply' \
@@ -33,12 +37,15 @@ pub fn presence() -> Result<Presence> {
                               'deliveries') \
           ORDER BY c.oid",
         &[],
-        |row| row.get::<pg_sys::Oid>(1),
+        |row| Ok((row.get::<pg_sys::Oid>(1)?, row.get::<pg_sys::Oid>(2)?)),
     )?;
     if tables.len() < TABLES {
         return Ok(Presence::Gone);
     }
-    for table in tables {
+    for (table, extension) in tables {
+        if known.is_some_and(|known| known != extension) {
+            return Ok(Presence::Replaced);
+        }
         // SAFETY: in a transaction on the main thread; the lock ends with it.
         let locked = unsafe {
             pg_sys::ConditionalLockRelationOid(table, pg_sys::AccessShareLock as pg_sys::LOCKMODE)
@@ -48,6 +55,12 @@ pub fn presence() -> Result<Presence> {
         }
     }
     Ok(Presence::Ready)
+}
+
+/// What tells this installation of the extension from one before or after it.
+pub fn id() -> Result<Option<pg_sys::Oid>> {
+    let id = "SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'whaply'";
+    sql::query_one(id, &[], |row| row.get(1))
 }
 
 /// Makes this process the reply worker of the database, until it ends; false if another one is.
@@ -87,7 +100,8 @@ pub fn is_idle() -> Result<bool> {
               WHERE d.state IN ('pending', 'sending', 'uncertain') AND t.home = whaply.home_id() \
                 AND (d.state <> 'pending' OR coalesce(t.connection_state, 'open') = 'open')) \
             AND NOT EXISTS ( \
-             SELECT FROM whaply.processed_events e WHERE e.action_taken = 'pending_echo')",
+             SELECT FROM whaply.processed_events e JOIN whaply.tenants t ON t.id = e.tenant_id \
+              WHERE e.action_taken = 'pending_echo' AND t.home = whaply.home_id())",
         &[],
         |row| row.get(1),
     )?;

@@ -205,30 +205,36 @@ pub struct HistoryRow {
     /// Present where the message has more than a text: its payload tells what.
     pub raw: Option<String>,
     pub is_deleted: bool,
+    /// A question of the reply that reads this.
+    pub is_asked: bool,
 }
 
-/// The newest messages of a chat under all its names, oldest first.
-pub fn history(chat: &Chat, limit: i32) -> Result<Vec<HistoryRow>> {
+/// The newest messages of a chat under all its names, oldest first; but what this reply is to answer
+/// stands last. A question that came while an earlier answer was being sent is older than that
+/// answer, which never read it.
+pub fn history(chat: &Chat, reply_id: i64, limit: i32) -> Result<Vec<HistoryRow>> {
     let mut rows = sql::query(
         "SELECT m.from_me, m.text, \
                 CASE WHEN m.message_type IS DISTINCT FROM 'conversation' THEN m.raw::text END, \
-                m.deleted_at IS NOT NULL \
+                m.deleted_at IS NOT NULL, m.sender = 'customer' AND m.reply_id IS NOT DISTINCT FROM $4 \
            FROM whaply.messages m \
           WHERE m.tenant_id = $1 AND m.sender IS NOT NULL \
             AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
                                WHERE a.tenant_id = $1 AND a.chat_id = $2) \
           ORDER BY m.sent_at DESC, m.id DESC LIMIT $3",
-        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), limit.into()],
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), limit.into(), reply_id.into()],
         |row| {
             Ok(HistoryRow {
                 from_me: row.get(1)?,
                 text: row.find(2)?,
                 raw: row.find(3)?,
                 is_deleted: row.get(4)?,
+                is_asked: row.get(5)?,
             })
         },
     )?;
     rows.reverse();
+    rows.sort_by_key(|row| row.is_asked);
     Ok(rows)
 }
 

@@ -7,6 +7,7 @@
 
 pub mod chat_aliases;
 pub mod deliveries;
+pub mod elsewhere;
 pub mod extension;
 pub mod maintenance;
 pub mod messages;

@@ -151,17 +151,16 @@ pub fn due(limit: i64, default_max_in_flight: i32) -> Result<Vec<i64>> {
     )
 }
 
-/// Locks those of these replies that still wait, each with its session; what somebody holds is
-/// skipped and found again at the next look.
-pub fn lock_waiting(ids: &[i64]) -> Result<Vec<Reply>> {
-    sql::query(
+/// Locks a reply that still waits, with its session. None: somebody holds one of them, and it is
+/// found again at the next look.
+pub fn lock_waiting(id: i64) -> Result<Option<Reply>> {
+    sql::query_one(
         "SELECT r.id, r.tenant_id, r.chat_id::text, r.state, r.attempt, r.deferrals, r.requeues, r.wanted, r.seen, \
                 r.first_sent_at, r.created_at \
            FROM whaply.replies r \
            JOIN whaply.sessions s ON s.tenant_id = r.tenant_id AND s.chat_id = r.chat_id \
-          WHERE r.id = ANY ($1) AND r.state = 'waiting' \
-          ORDER BY r.id FOR NO KEY UPDATE OF s, r SKIP LOCKED",
-        &[ids.to_vec().into()],
+          WHERE r.id = $1 AND r.state = 'waiting' FOR NO KEY UPDATE OF s, r SKIP LOCKED",
+        &[id.into()],
         read,
     )
 }
@@ -306,10 +305,14 @@ pub fn reopen_questions(id: i64) -> Result<()> {
 
 /// Replies that a worker of before left behind are queued again: `generating` whose lease has ended
 /// and that this worker does not hold. At start nothing is held, and every lease counts as ended.
+/// A row that somebody has locked is left to the end of its lease.
 pub fn reclaim(held: &[i64], at_start: bool) -> Result<usize> {
     sql::execute(
         "UPDATE whaply.replies SET state = 'waiting', lease_until = NULL \
-          WHERE state = 'generating' AND id <> ALL ($1) AND ($2 OR lease_until < clock_timestamp())",
+          WHERE id IN (SELECT r.id FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
+                        WHERE t.home = whaply.home_id() AND r.state = 'generating' AND r.id <> ALL ($1) \
+                          AND ($2 OR r.lease_until < clock_timestamp()) \
+                        ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED)",
         &[held.to_vec().into(), at_start.into()],
     )
 }

@@ -18,6 +18,15 @@ pub struct Session {
     pub contact_name: Option<String>,
 }
 
+impl Session {
+    /// Paused because a human of the business wrote.
+    pub fn is_with_a_human(&self) -> bool {
+        let takeovers = [PauseReason::HumanTakeover, PauseReason::OtherSender];
+        let reason = self.pause_reason.as_deref();
+        self.is_paused && takeovers.iter().any(|takeover| reason == Some(takeover.as_str()))
+    }
+}
+
 fn read(row: &Row<'_, '_>) -> Result<Session> {
     Ok(Session {
         chat: Chat { tenant_id: row.get(1)?, chat_id: row.get(2)? },

@@ -68,8 +68,7 @@ pub struct Message {
     pub mentions: Vec<Jid>,
     /// The id of the message that this one answers.
     pub quoted_id: Option<String>,
-    /// The customer's number inside a wamid (WHATSAPP-BUSINESS), in digits. It outranks `jid`,
-    /// which Evolution takes from a variable that all customers share.
+    /// The customer's number inside a wamid (WHATSAPP-BUSINESS), in digits. `jid` agrees with it.
     pub cloud_number: Option<String>,
 }
 
@@ -85,6 +84,8 @@ impl Message {
             .ok_or_else(|| Refusal::NoMessageId { event: event() })?;
         let jid = jid_at(key, "remoteJid", "key.remoteJid")?
             .ok_or_else(|| Refusal::NoChat { event: event() })?;
+        let cloud_number = number_in_wamid(&id);
+        let jid = set_right(jid, cloud_number.as_deref());
         Ok(Self {
             kind,
             alt: alternative(key, &jid, envelope.own_jid.as_ref())?,
@@ -98,7 +99,7 @@ impl Message {
             sent_at: seconds(at(data, "messageTimestamp")),
             mentions: mentions(data),
             quoted_id: quoted_id(data),
-            cloud_number: number_in_wamid(&id),
+            cloud_number,
             id,
             jid,
         })
@@ -111,6 +112,15 @@ fn jid_at(key: &Value, name: &str, field: &'static str) -> Result<Option<Jid>, R
         // Its normal form is what no column can hold.
         None => Err(Refusal::TooLong { field, limit: MAX_IDENTIFIER }),
         jid => Ok(jid),
+    }
+}
+
+/// The number inside a wamid outranks `remoteJid`, which on WHATSAPP-BUSINESS comes from a variable
+/// that all customers share. Where they are the same phone WhatsApp's writing stays.
+fn set_right(jid: Jid, cloud_number: Option<&str>) -> Jid {
+    match cloud_number.map(Jid::of_digits) {
+        Some(number) if jid.kind() == JidKind::Person && !jid.is_same_phone(&number) => number,
+        _ => jid,
     }
 }
 

@@ -138,6 +138,23 @@ impl Slot {
         self.status.store(status as u32, Ordering::Release);
     }
 
+    /// There is nothing to do in this database. A worker that was stopped stays that.
+    pub fn rest(&self) {
+        self.move_status(|status| (status != Status::Stopped).then_some(Status::NotNeeded));
+    }
+
+    /// There is something to do after all.
+    pub fn end_rest(&self) {
+        let now = if self.pid() == 0 { Status::Starting } else { Status::Running };
+        self.move_status(|status| (status == Status::NotNeeded).then_some(now));
+    }
+
+    fn move_status(&self, to: impl Fn(Status) -> Option<Status>) {
+        let update = |value| to(Status::from_u32(value)).map(|status| status as u32);
+        // An error only means that nothing was to be moved.
+        let _ = self.status.fetch_update(Ordering::AcqRel, Ordering::Acquire, update);
+    }
+
     /// Ends the rest of a stopped worker: the launcher may start one.
     pub fn allow_start(&self) {
         let status = if self.pid() == 0 { Status::Starting } else { Status::Running };

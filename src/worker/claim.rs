@@ -19,25 +19,17 @@ use crate::webhook;
 /// A lease outlasts the call it covers by this factor: it only matters when a worker is gone.
 const LEASE_FACTOR: i32 = 2;
 
-/// Claims up to `free` replies; the calls to make once the transaction has committed.
-pub fn claim_due(
-    free: usize,
+/// Claims a reply, unless somebody holds it or its chat.
+pub fn begin(
+    id: i64,
     defaults: &Behaviour,
     limits: &WorkerLimits,
     now: DateTime<Utc>,
-) -> Result<Vec<Job>> {
-    if free == 0 {
-        return Ok(Vec::new());
+) -> Result<Option<Job>> {
+    match replies::lock_waiting(id)? {
+        Some(reply) => claim(&reply, defaults, limits, now),
+        None => Ok(None),
     }
-    let due = replies::due(i64::try_from(free).unwrap_or(i64::MAX), defaults.max_in_flight)?;
-    if due.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut jobs = Vec::new();
-    for reply in replies::lock_waiting(&due)? {
-        jobs.extend(claim(&reply, defaults, limits, now)?);
-    }
-    Ok(jobs)
 }
 
 fn claim(
@@ -59,8 +51,7 @@ fn claim(
         return Ok(None);
     }
     if assistant.mode == Mode::Off {
-        consequences::close_questions(reply, Action::IgnoredMode)?;
-        replies::finish(reply.id, End::Cancelled, Some("the tenant's mode was set to off"))?;
+        record::switched_off(reply)?;
         return Ok(None);
     }
     if reply.created_at + assistant.reply_expiry < now {
@@ -97,8 +88,8 @@ fn prompt_of(
     contact_name: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<Prompt> {
-    let history: Vec<prompt::Line> =
-        messages::history(&reply.chat, assistant.history_limit)?.into_iter().map(line).collect();
+    let history = messages::history(&reply.chat, reply.id, assistant.history_limit)?;
+    let history: Vec<prompt::Line> = history.into_iter().map(line).collect();
     let limit = usize::try_from(assistant.history_limit).unwrap_or(1);
     let system = assistant.system_prompt.as_deref();
     Ok(prompt::build(system, contact_name, now, &assistant.timezone, &history, limit))

@@ -20,24 +20,8 @@ use crate::store::{chat_aliases, processed_events, sessions};
 /// Looks that must find nothing before absence is believed.
 const LOOKS: i32 = 2;
 
-/// The looks that are due, at most `free`; each is put off, so that it is not begun twice.
-pub fn begin_due(
-    free: usize,
-    defaults: &Behaviour,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
-) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
-    if free == 0 {
-        return Ok(jobs);
-    }
-    for id in deliveries::due_for_lookup(i64::try_from(free).unwrap_or(i64::MAX))? {
-        jobs.extend(begin(id, defaults, limits, now)?);
-    }
-    Ok(jobs)
-}
-
-fn begin(
+/// Begins a look, and puts off the next one, so that it is not begun twice.
+pub fn begin(
     id: i64,
     defaults: &Behaviour,
     limits: &WorkerLimits,
@@ -132,7 +116,7 @@ fn trace_of(delivery: &Delivery, messages: &[FoundMessage]) -> Result<Trace> {
         .collect();
     let ids: Vec<String> = kept.iter().map(|message| message.id.clone()).collect();
     let tenant_id = delivery.chat.tenant_id;
-    let taken: HashSet<String> = deliveries::known_ids(tenant_id, &ids)?.into_iter().collect();
+    let taken: HashSet<String> = deliveries::taken_ids(tenant_id, &ids)?.into_iter().collect();
     let last_confirmed = deliveries::last_confirmed(&delivery.chat)?;
     let attempted_at = delivery.attempted_at.unwrap_or(delivery.created_at);
     Ok(look_for(&kept, &delivery.text, attempted_at, &taken, last_confirmed.as_deref()))

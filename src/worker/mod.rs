@@ -5,6 +5,7 @@
 mod board;
 mod claim;
 mod claims;
+mod due;
 mod guarded;
 mod jobs;
 mod keys;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
-use super::board::{Status, board};
+use super::board::{Slot, Status, board};
 use super::guarded::transaction;
 use super::pool::Pool;
 use super::rounds::{Next, Rounds};
@@ -24,13 +24,24 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
     let database = pg_sys::Oid::from(database.value() as u32);
     connect(database);
     super::register::wait_for_creating_transaction();
-    if !is_needed() {
-        note(database, Status::NotNeeded);
+    if has_nothing_to_do(database) || !become_the_worker() {
         return;
     }
-    if !become_the_worker() {
-        return;
+    let mut rounds = begin();
+    take_place(database);
+    log!("whaply: the reply worker is ready");
+    loop {
+        run(&mut rounds);
+        if is_stopped() || has_nothing_to_do(database) {
+            return;
+        }
+        // The extension was created anew. Calls still in flight report to a pool that is gone.
+        rounds = begin();
     }
+}
+
+/// A pool without threads yet, and what a worker of before left behind taken back.
+fn begin() -> Rounds {
     let limits = settings::worker_limits();
     let caller = Caller::new(&Limits { in_flight: limits.threads, ..Limits::default() });
     let pool = match Pool::new(limits.threads, caller) {
@@ -43,10 +54,7 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
     if let Err(error) = rounds.recover(&limits) {
         fatal(&format!("whaply: the reply worker could not take up its work: {error}"));
     }
-    take_place(database);
-    log!("whaply: the reply worker is ready");
-    run(&mut rounds);
-    note(database, Status::NotNeeded);
+    rounds
 }
 
 /// An ERROR on the way out ends the process with status 1: it is started again.
@@ -93,12 +101,15 @@ pub(super) unsafe fn install_signal_handlers() {
 
 /// Settings of the database or the role reach a worker too; these would break it.
 fn pin_settings() {
+    /// Rows are skipped where somebody holds them; what cannot be skipped (a message somebody edits
+    /// by hand) must not keep every other chat waiting.
+    const LOCK_TIMEOUT: &std::ffi::CStr = c"250ms";
     const PINNED: [(&std::ffi::CStr, &std::ffi::CStr); 6] = [
         (c"default_transaction_isolation", c"read committed"),
         (c"default_transaction_read_only", c"off"),
         (c"search_path", c"pg_catalog, pg_temp"),
         (c"statement_timeout", c"0"),
-        (c"lock_timeout", c"0"),
+        (c"lock_timeout", LOCK_TIMEOUT),
         (c"idle_in_transaction_session_timeout", c"0"),
     ];
     for (name, value) in PINNED {
@@ -114,8 +125,26 @@ fn pin_settings() {
     }
 }
 
+/// Whether this database has no extension. It is looked at once more after that was noted: CREATE
+/// EXTENSION may have committed in between, and its own note must not be the one that is lost.
+fn has_nothing_to_do(database: pg_sys::Oid) -> bool {
+    if is_needed() {
+        return false;
+    }
+    if let Some(slot) = slot_of(database) {
+        slot.rest();
+    }
+    if !is_needed() {
+        return true;
+    }
+    if let Some(slot) = slot_of(database) {
+        slot.end_rest();
+    }
+    false
+}
+
 fn is_needed() -> bool {
-    match transaction(extension::presence) {
+    match transaction(|| extension::presence(None)) {
         Ok(presence) => presence != Presence::Gone,
         Err(error) => {
             fatal(&format!("whaply: the reply worker cannot look for its tables: {error}"))
@@ -132,7 +161,10 @@ fn run(rounds: &mut Rounds) {
         if is_stopped() {
             return;
         }
-        let Next::Wait(wait) = rounds.round() else { return };
+        let wait = match rounds.round() {
+            Next::Wait(wait) => wait,
+            Next::Leave | Next::StartOver => return,
+        };
         wait_for_event(rounds.fd(), wait);
         // SAFETY: main thread, no transaction open. Interrupts end the process here (SIGTERM), or
         // absorb the barriers that DROP DATABASE of any database waits for.
@@ -150,8 +182,11 @@ fn run(rounds: &mut Rounds) {
 fn is_stopped() -> bool {
     // SAFETY: reads a global of this process.
     let database = unsafe { pg_sys::MyDatabaseId };
-    let slot = board().and_then(|board| board.slot(database.to_u32()));
-    slot.is_some_and(|slot| slot.status() == Status::Stopped)
+    slot_of(database).is_some_and(|slot| slot.status() == Status::Stopped)
+}
+
+fn slot_of(database: pg_sys::Oid) -> Option<&'static Slot> {
+    board()?.slot(database.to_u32())
 }
 
 /// Sleeps until a commit, a signal, a result of a thread, or the time is over.
@@ -176,7 +211,7 @@ fn wait_for_event(fd: std::os::fd::RawFd, wait: Duration) {
 
 /// Tells the launcher and every backend that this is the worker, until the process ends.
 fn take_place(database: pg_sys::Oid) {
-    let Some(slot) = board().and_then(|board| board.slot(database.to_u32())) else { return };
+    let Some(slot) = slot_of(database) else { return };
     // SAFETY: the latch lies in shared memory; the callback runs once, when this process ends.
     unsafe {
         slot.occupy(pg_sys::MyProcPid, &raw const (*pg_sys::MyProc).procLatch as usize);
@@ -194,13 +229,5 @@ unsafe extern "C-unwind" fn leave_place(_code: i32, database: pg_sys::Datum) {
         if slot.status() == Status::Running {
             slot.set_status(Status::Starting);
         }
-    }
-}
-
-fn note(database: pg_sys::Oid, status: Status) {
-    if let Some(slot) = board().and_then(|board| board.slot(database.to_u32()))
-        && slot.status() != Status::Stopped
-    {
-        slot.set_status(status);
     }
 }

@@ -8,7 +8,7 @@ use crate::conversation::split::{self, Split};
 use crate::conversation::{Action, Mode, PauseReason, retry, whatsapp_text};
 use crate::error::Result;
 use crate::intake::consequences;
-use crate::llm::{Answer, Failure, Provider};
+use crate::llm::{Answer, Failure, FailureClass, Provider};
 use crate::settings::{Behaviour, WorkerLimits};
 use crate::store::deliveries::{self, Kind};
 use crate::store::replies::{self, Answered, End, OpenState, Reply, Requeue};
@@ -46,12 +46,16 @@ pub fn generated(
         )?;
         return Ok(Recorded::Done);
     }
+    if assistant.mode == Mode::Off {
+        switched_off(&reply)?;
+        return Ok(Recorded::Done);
+    }
     match result {
         Ok(_) if is_stale(&reply) => {
             let due_at = now + chrono::Duration::from_std(assistant.debounce).unwrap_or_default();
             replies::requeue(reply.id, Requeue::Stale, due_at, None)?;
         }
-        Ok(answer) => use_answer(&reply, &assistant, provider, answer)?,
+        Ok(answer) => use_answer(&reply, &assistant, provider, answer, limits, now)?,
         Err(failure) => after_failure(&reply, &assistant, failure, limits, now)?,
     }
     Ok(Recorded::Done)
@@ -68,9 +72,14 @@ fn use_answer(
     assistant: &Assistant,
     provider: Provider,
     answer: &Answer,
+    limits: &WorkerLimits,
+    now: DateTime<Utc>,
 ) -> Result<()> {
     let text = whatsapp_text::from_markdown(&answer.text);
     let Split { parts, cut_characters } = split::split(&text, split::PART_LIMIT, split::MOST_PARTS);
+    if parts.is_empty() {
+        return after_failure(reply, assistant, &nothing_but_marks(), limits, now);
+    }
     replies::answered(
         reply.id,
         &Answered {
@@ -90,6 +99,21 @@ fn use_answer(
     for (part, text) in (1..).zip(&parts) {
         deliveries::add(&reply.chat, Some(reply.id), Kind::Reply, part, text)?;
     }
+    Ok(())
+}
+
+/// An answer such as "---": a reply without a message to send would stay open for ever.
+fn nothing_but_marks() -> Failure {
+    let message = "the model's answer was Markdown without a word in it; it is asked again";
+    Failure { class: FailureClass::Transient, message: message.to_owned(), retry_after: None }
+}
+
+/// The tenant was switched off with this reply open: it ends, and what is unsent stays unsent.
+pub fn switched_off(reply: &Reply) -> Result<()> {
+    const WHY: &str = "the tenant's mode was set to off";
+    consequences::close_questions(reply, Action::IgnoredMode)?;
+    replies::finish(reply.id, End::Cancelled, Some(WHY))?;
+    deliveries::cancel_of_reply(reply.id, WHY)?;
     Ok(())
 }
 

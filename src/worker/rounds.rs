@@ -1,18 +1,21 @@
 //! One round of the worker: in one transaction, everything that has come is recorded and everything
-//! that is due is claimed; after its commit the calls begin.
+//! that is due is claimed; after its commit the calls begin. Where that fails, each thing gets a
+//! transaction of its own, so that what cannot be written keeps back nothing but itself.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use pgrx::{log, warning};
+use pgrx::{log, pg_sys, warning};
 
 use super::claims::Claims;
+use super::due::{self, Due};
 use super::guarded::transaction;
 use super::jobs::{Done, Job};
 use super::line::{self, LineChecks};
 use super::pool::Pool;
 use super::record::Recorded;
-use super::{claim, lookup, record, send};
+use super::{lookup, record, send};
 use crate::error::Result;
 use crate::intake::echo;
 use crate::settings::{self, Behaviour, WorkerLimits};
@@ -25,7 +28,7 @@ const HELD_RETRY: Duration = Duration::from_millis(50);
 /// Errors that come back each round (a full disk) must not fill the log or the processor.
 const AFTER_AN_ERROR: Duration = Duration::from_secs(1);
 
-/// The part of the threads that models may take: sends must never wait for a slow model.
+/// The part of the threads that models may not take.
 const SENDS_KEEP_ONE_IN: usize = 4;
 
 pub struct Rounds {
@@ -33,7 +36,10 @@ pub struct Rounds {
     claims: Claims,
     lines: LineChecks,
     next_maintenance: Option<Instant>,
-    last_error: Option<String>,
+    /// The installation of the extension whose rows the claims name.
+    extension: Option<pg_sys::Oid>,
+    /// What was told since the last round that succeeded.
+    told: HashSet<String>,
 }
 
 /// What the loop does after a round.
@@ -42,6 +48,8 @@ pub enum Next {
     Wait(Duration),
     /// The extension is gone.
     Leave,
+    /// The extension was replaced: what this holds in memory is of no use any more.
+    StartOver,
 }
 
 /// What a round's transaction found out.
@@ -61,7 +69,8 @@ impl Rounds {
             claims: Claims::default(),
             lines: LineChecks::default(),
             next_maintenance: None,
-            last_error: None,
+            extension: None,
+            told: HashSet::new(),
         }
     }
 
@@ -70,15 +79,17 @@ impl Rounds {
     }
 
     /// Takes back what a worker of before left behind. Called once, holding the session lock.
-    pub fn recover(&self, limits: &WorkerLimits) -> Result<()> {
-        transaction(|| {
+    pub fn recover(&mut self, limits: &WorkerLimits) -> Result<()> {
+        self.extension = transaction(|| {
+            let extension = extension::id()?;
             let queued = replies::reclaim(&[], true)?;
             let uncertain = deliveries::orphans_to_uncertain(Utc::now() + limits.settle_time)?;
             if queued + uncertain > 0 {
                 log!("whaply: took back {queued} replies and {uncertain} sends of unknown end");
             }
-            Ok(())
-        })
+            Ok(extension)
+        })?;
+        Ok(())
     }
 
     pub fn round(&mut self) -> Next {
@@ -93,7 +104,7 @@ impl Rounds {
             Ok(round) => self.after(round, arrived, &limits),
             Err(error) => {
                 self.report(&error.to_string());
-                self.record_singly(arrived, &limits);
+                self.run_singly(arrived, &limits);
                 Next::Wait(AFTER_AN_ERROR)
             }
         }
@@ -101,11 +112,11 @@ impl Rounds {
 
     fn run(&mut self, arrived: &[Done], limits: &WorkerLimits) -> Result<Round> {
         let defaults = settings::behaviour();
-        let (claims, lines, pool) = (&self.claims, &mut self.lines, &self.pool);
-        let maintain = limits.maintenance_interval.is_some()
-            && self.next_maintenance.is_none_or(|next| next <= Instant::now());
+        let maintain = self.maintenance_is_due(limits);
+        let (free, models) = (self.pool.free(), self.models_may_take(limits));
+        let (claims, lines, known) = (&self.claims, &mut self.lines, self.extension);
         transaction(|| {
-            let mut round = Round { presence: extension::presence()?, ..Round::default() };
+            let mut round = Round { presence: extension::presence(known)?, ..Round::default() };
             if round.presence != Presence::Ready {
                 return Ok(round);
             }
@@ -115,17 +126,17 @@ impl Rounds {
                 }
             }
             if maintain {
-                maintenance::run(&defaults, settings::keep_processed_events())?;
-                replies::reclaim(&claims.held(), false)?;
+                maintain_tables(&defaults, claims)?;
             }
             let now = Utc::now();
             echo::settle_all(now)?;
-            let free = |round: &Round| pool.free().saturating_sub(round.jobs.len());
-            round.jobs.extend(send::begin_due(free(&round), &defaults, limits, now)?);
-            round.jobs.extend(lookup::begin_due(free(&round), &defaults, limits, now)?);
-            round.jobs.extend(lines.begin_due(free(&round), &defaults, limits)?);
-            let models = models_may_take(limits.threads, claims.generating()).min(free(&round));
-            round.jobs.extend(claim::claim_due(models, &defaults, limits, now)?);
+            for due in due::list(free, models, &defaults)? {
+                if round.jobs.len() < free {
+                    round.jobs.extend(due.begin(&defaults, limits, now)?);
+                }
+            }
+            let left = free.saturating_sub(round.jobs.len());
+            round.jobs.extend(lines.begin_due(left, &defaults, limits)?);
             round.next_due =
                 [replies::next_due_at()?, deliveries::next_due_at()?].into_iter().flatten().min();
             Ok(round)
@@ -135,6 +146,7 @@ impl Rounds {
     fn after(&mut self, round: Round, arrived: Vec<Done>, limits: &WorkerLimits) -> Next {
         match round.presence {
             Presence::Gone => return Next::Leave,
+            Presence::Replaced => return Next::StartOver,
             // Somebody is altering or dropping the tables: their locks are not waited for.
             Presence::Locked => {
                 self.claims.unrecorded = arrived;
@@ -142,20 +154,42 @@ impl Rounds {
             }
             Presence::Ready => {}
         }
-        self.last_error = None;
+        self.told.clear();
         self.settle_arrived(arrived, &round.held);
-        if let Some(interval) = limits.maintenance_interval
+        self.plan_maintenance(limits);
+        for job in round.jobs {
+            self.start(job);
+        }
+        Next::Wait(self.until_next(round.next_due, limits))
+    }
+
+    /// The claim of this job is committed.
+    fn start(&mut self, job: Job) {
+        if let Job::Generate { claim, .. } = &job {
+            self.claims.hold(claim.reply_id);
+        }
+        self.pool.run(job);
+    }
+
+    fn maintenance_is_due(&self, limits: &WorkerLimits) -> bool {
+        limits.maintenance_interval.is_some()
             && self.next_maintenance.is_none_or(|next| next <= Instant::now())
+    }
+
+    fn plan_maintenance(&mut self, limits: &WorkerLimits) {
+        if let Some(interval) =
+            limits.maintenance_interval.filter(|_| self.maintenance_is_due(limits))
         {
             self.next_maintenance = Some(Instant::now() + interval);
         }
-        for job in round.jobs {
-            if let Job::Generate { claim, .. } = &job {
-                self.claims.hold(claim.reply_id);
-            }
-            self.pool.run(job);
-        }
-        Next::Wait(self.until_next(round.next_due, limits))
+    }
+
+    /// How many more calls to models may begin: sends must never wait for a slow model.
+    fn models_may_take(&self, limits: &WorkerLimits) -> usize {
+        let kept_for_sends =
+            (limits.threads / SENDS_KEEP_ONE_IN).min(limits.threads.saturating_sub(1));
+        let models = limits.threads.saturating_sub(kept_for_sends);
+        models.saturating_sub(self.claims.generating()).min(self.pool.free())
     }
 
     /// What is written is done with; what is held comes back in the next round.
@@ -169,32 +203,52 @@ impl Rounds {
         }
     }
 
-    /// A round failed: each result once more in a transaction of its own, so that one bad row keeps
-    /// back nothing but itself. What fails again is given up; its lease, or the next start, finds it.
-    fn record_singly(&mut self, arrived: Vec<Done>, limits: &WorkerLimits) {
+    /// A round failed: all of it once more, each thing alone. A result is kept until it is written.
+    fn run_singly(&mut self, arrived: Vec<Done>, limits: &WorkerLimits) {
         let defaults = settings::behaviour();
         for done in arrived {
-            let written = transaction(|| match extension::presence()? {
-                Presence::Ready => write(&done, &defaults, limits),
-                Presence::Locked => Ok(Recorded::Held),
-                Presence::Gone => Ok(Recorded::Done),
-            });
-            match written {
-                Ok(Recorded::Held) => self.claims.unrecorded.push(done),
-                Ok(Recorded::Done) => self.claims.forget(&done),
-                Err(error) => {
-                    self.report(&error.to_string());
-                    self.claims.forget(&done);
-                }
+            match self.alone(|_| write(&done, &defaults, limits)) {
+                Some(Recorded::Done) => self.claims.forget(&done),
+                Some(Recorded::Held) | None => self.claims.unrecorded.push(done),
             }
         }
+        if self.maintenance_is_due(limits) {
+            self.alone(|rounds| maintain_tables(&defaults, &rounds.claims));
+            self.plan_maintenance(limits);
+        }
+        self.alone(|_| echo::settle_all(Utc::now()));
+        let (free, models) = (self.pool.free(), self.models_may_take(limits));
+        let due: Vec<Due> = self.alone(|_| due::list(free, models, &defaults)).unwrap_or_default();
+        for due in due {
+            if self.pool.free() > 0
+                && let Some(Some(job)) = self.alone(|_| due.begin(&defaults, limits, Utc::now()))
+            {
+                self.start(job);
+            }
+        }
+        let left = self.pool.free();
+        let asks = self.alone(|rounds| rounds.lines.begin_due(left, &defaults, limits));
+        for job in asks.unwrap_or_default() {
+            self.start(job);
+        }
+    }
+
+    /// One step in a transaction of its own. None: it failed, or the tables are not to be had.
+    fn alone<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Option<T> {
+        let done = transaction(|| match extension::presence(self.extension)? {
+            Presence::Ready => step(self).map(Some),
+            Presence::Locked | Presence::Replaced | Presence::Gone => Ok(None),
+        });
+        done.unwrap_or_else(|error| {
+            self.report(&error.to_string());
+            None
+        })
     }
 
     /// One line for each new error, not one for each round.
     fn report(&mut self, error: &str) {
-        if self.last_error.as_deref() != Some(error) {
+        if self.told.insert(error.to_owned()) {
             warning!("whaply: the reply worker could not finish a round: {error}");
-            self.last_error = Some(error.to_owned());
         }
     }
 
@@ -218,10 +272,10 @@ impl Rounds {
     }
 }
 
-/// How many more calls to models may begin.
-fn models_may_take(threads: usize, generating: usize) -> usize {
-    let kept_for_sends = (threads / SENDS_KEEP_ONE_IN).min(threads.saturating_sub(1));
-    threads.saturating_sub(kept_for_sends).saturating_sub(generating)
+/// What runs by the clock. The leases of what is in memory here are not looked at.
+fn maintain_tables(defaults: &Behaviour, claims: &Claims) -> Result<()> {
+    maintenance::run(defaults, settings::keep_processed_events())?;
+    replies::reclaim(&claims.held(), false).map(drop)
 }
 
 /// Writes one result. Safe to repeat: each is written by its claim.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::jobs::{Job, SendClaim};
 use super::keys;
 use super::record::{self, Recorded};
-use crate::conversation::{Action, Sender, retry};
+use crate::conversation::{Action, Mode, Sender, retry};
 use crate::error::Result;
 use crate::evolution::{
     self, Instance, NotSent as Refusal, NotSentClass, SendOutcome, SentMessage, Uncertain,
@@ -23,27 +23,8 @@ use crate::store::tenants::{self, Assistant};
 use crate::store::{chat_aliases, messages, processed_events, sessions, transaction};
 use crate::webhook::LineState;
 
-/// Begins up to `free` sends; the calls to make once the transaction has committed.
-pub fn begin_due(
-    free: usize,
-    defaults: &Behaviour,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
-) -> Result<Vec<Job>> {
-    let mut jobs = Vec::new();
-    if free == 0 {
-        return Ok(jobs);
-    }
-    for id in deliveries::due(i64::try_from(free).unwrap_or(i64::MAX))? {
-        jobs.extend(begin(id, defaults, limits, now)?);
-    }
-    if !jobs.is_empty() {
-        transaction::force_synchronous_commit();
-    }
-    Ok(jobs)
-}
-
-fn begin(
+/// Begins a send, if it still may be sent.
+pub fn begin(
     id: i64,
     defaults: &Behaviour,
     limits: &WorkerLimits,
@@ -66,24 +47,33 @@ fn begin(
         }
     };
     deliveries::begin(id)?;
+    transaction::force_synchronous_commit();
     let jid = session.reply_jid.as_deref().unwrap_or(&delivery.chat.chat_id);
     let request = evolution::send_text(&instance, jid, &delivery.text, limits.send_timeout);
     let claim = SendClaim { delivery_id: id, attempt: delivery.attempt + 1 };
     Ok(Some(Job::Send { claim, request, committed_at: Instant::now() }))
 }
 
-/// The last look before the point of no return. Only parts of an answer obey a pause; what an
-/// operator wrote is always sent.
+/// The last look before the point of no return. Only parts of an answer obey every pause; a
+/// fallback text gives way to a human, and what an operator wrote is always sent.
 fn may_be_sent(
     delivery: &Delivery,
     session: &Session,
     assistant: &Assistant,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    if delivery.kind != Kind::Reply {
+    if delivery.kind == Kind::Operator {
         return Ok(true);
     }
-    if session.is_paused {
+    if !processed_events::pending_echoes(&delivery.chat)?.is_empty() {
+        // Perhaps a takeover that came during the last call; decided in the next round.
+        return Ok(false);
+    }
+    let is_silenced = match delivery.kind {
+        Kind::Fallback => session.is_with_a_human(),
+        _ => session.is_paused,
+    };
+    if is_silenced {
         consequences::stop_speaking(
             &delivery.chat,
             "the chat was paused before this was sent",
@@ -91,10 +81,17 @@ fn may_be_sent(
         )?;
         return Ok(false);
     }
+    if delivery.kind == Kind::Fallback {
+        return Ok(true);
+    }
     let Some(reply) = open_reply(delivery)? else {
         deliveries::end(delivery.id, NotSent::Cancelled, "its reply has ended")?;
         return Ok(false);
     };
+    if assistant.mode == Mode::Off {
+        record::switched_off(&reply)?;
+        return Ok(false);
+    }
     if delivery.created_at + assistant.reply_expiry < now {
         fail(delivery, assistant, "it could not be sent within reply_expiry", now)?;
         return Ok(false);

@@ -209,6 +209,18 @@ impl Cluster {
         kill(pid);
     }
 
+    /// Returns when the postmaster has restarted everything after the death of one process. (It
+    /// notices a moment after it: until then sessions still open, and are closed again.)
+    #[track_caller]
+    pub fn wait_until_recovered(&self) {
+        wait_until("the crash to be noticed", SERVER_LIMIT, || {
+            self.log().contains("all server processes terminated; reinitializing")
+        });
+        wait_until("the server to have recovered", SERVER_LIMIT, || {
+            database::try_connect(self.port(), "postgres").map(drop)
+        });
+    }
+
     pub fn postmaster_pid(&self) -> i32 {
         let file = self.directory.join("data/postmaster.pid");
         let text = fs::read_to_string(file).expect("a running server has postmaster.pid");

@@ -1,5 +1,6 @@
 //! The HTTP server under every fake: one async function from a request to an answer, where an answer
-//! may also be late, cut or never come. It listens on 127.0.0.1 only and never opens a connection.
+//! may also be late, cut or never come. It listens on 127.0.0.1, unless told another address, and
+//! never opens a connection.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -183,7 +184,19 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
+    /// On a free port of 127.0.0.1.
     pub fn start<F>(handler: impl Fn(Request) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), handler)
+    }
+
+    #[track_caller]
+    pub fn start_on<F>(
+        address: SocketAddr,
+        handler: impl Fn(Request) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = Answer> + Send + 'static,
     {
@@ -192,7 +205,8 @@ impl HttpServer {
             .enable_all()
             .build()
             .expect("a fake needs a runtime");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let listener = TcpListener::bind(address)
+            .unwrap_or_else(|error| panic!("cannot listen on {address}: {error}"));
         let server = Self {
             address: listener.local_addr().expect("a bound listener has an address"),
             handler: Arc::new(move |request| Box::pin(handler(request))),
@@ -203,7 +217,7 @@ impl HttpServer {
         server
     }
 
-    /// `http://127.0.0.1:<port>`, without a slash at the end.
+    /// `http://<address>:<port>`, without a slash at the end.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

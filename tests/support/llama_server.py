@@ -27,6 +27,9 @@ params.n_parallel = 2
 params.n_ctx = 8192
 params.n_gpu_layers = 0
 params.cpuparams.n_threads = 1  # two are slower under load
+# What its makers recommend for it; with llama.cpp's defaults it talks nonsense more often.
+params.sampling.temp = 0.2
+params.sampling.top_p = 0.9
 
 server = xllamacpp.Server(params)
 print(server.listening_address, flush=True)

@@ -2,6 +2,7 @@
 //! `whaply.webhook`, and an SQLSTATE becomes the status PostgREST makes of it. It holds no state.
 
 use std::error::Error;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, PoolError, RecyclingMethod};
@@ -19,11 +20,18 @@ pub struct RelayOptions {
     pub role: Option<String>,
     /// How many webhooks are in the database at once.
     pub connections: usize,
+    /// Port 0 is any free one.
+    pub listen: SocketAddr,
 }
 
 impl Default for RelayOptions {
     fn default() -> Self {
-        Self { function: "whaply.webhook".to_owned(), role: None, connections: 8 }
+        Self {
+            function: "whaply.webhook".to_owned(),
+            role: None,
+            connections: 8,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        }
     }
 }
 
@@ -49,8 +57,10 @@ impl Relay {
             .max_size(options.connections)
             .build()
             .expect("a pool without time limits needs nothing to be built");
+        let listen = options.listen;
         let state = Arc::new(RelayState { pool, options });
-        let server = HttpServer::start(move |request| answer(Arc::clone(&state), request));
+        let server =
+            HttpServer::start_on(listen, move |request| answer(Arc::clone(&state), request));
         Self { server }
     }
 

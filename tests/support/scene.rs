@@ -23,7 +23,7 @@ pub const SECRET_HEADER: &str = "x-whaply-secret";
 /// Which model answers for the tenant.
 #[derive(Clone, Debug, Default)]
 pub enum ModelServer {
-    /// The scene's own fake, with some key.
+    /// The scene's own fake, which takes some key.
     #[default]
     Fake,
     /// As for a tenant with its own server: with or without `/v1` for anthropic, with it for openai.
@@ -103,7 +103,11 @@ impl Scene {
         let evolution = FakeEvolution::start(options.evolution);
         let shop = evolution.create_instance(&options.instance);
         let mut columns = columns_of_line(&shop, &evolution);
-        columns.extend(columns_of_model(&options.provider, options.model, &llm));
+        let model = match options.model {
+            ModelServer::Fake => fake_server(&options.provider, &llm),
+            chosen => chosen,
+        };
+        columns.extend(columns_of_model(&options.provider, &model));
         columns.push(("debounce".to_owned(), SHORT_DEBOUNCE.to_owned()));
         columns.extend(options.columns);
         let tenant_id = insert_tenant(&db, &columns);
@@ -173,19 +177,22 @@ fn columns_of_line(shop: &Instance, evolution: &FakeEvolution) -> Vec<Column> {
     columns.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-fn columns_of_model(provider: &str, model: ModelServer, fake: &FakeLlm) -> Vec<Column> {
+fn fake_server(provider: &str, llm: &FakeLlm) -> ModelServer {
+    ModelServer::At {
+        url: base_url(provider, &llm.url()),
+        model: "fake-model".to_owned(),
+        key: Some("key-of-the-tenant".to_owned()),
+    }
+}
+
+/// The columns that say who answers. Only in a scene is there a fake: elsewhere it names no server.
+pub fn columns_of_model(provider: &str, model: &ModelServer) -> Vec<Column> {
     let mut columns = vec![("llm_provider".to_owned(), provider.to_owned())];
-    let (url, model, key) = match model {
-        ModelServer::OfSettings => return columns,
-        ModelServer::At { url, model, key } => (url, model, key),
-        ModelServer::Fake => {
-            let url = base_url(provider, &fake.url());
-            (url, "fake-model".to_owned(), Some("key-of-the-tenant".to_owned()))
-        }
-    };
-    columns.push(("llm_base_url".to_owned(), url));
-    columns.push(("llm_model".to_owned(), model));
-    columns.extend(key.map(|key| ("llm_api_key".to_owned(), key)));
+    if let ModelServer::At { url, model, key } = model {
+        columns.push(("llm_base_url".to_owned(), url.clone()));
+        columns.push(("llm_model".to_owned(), model.clone()));
+        columns.extend(key.clone().map(|key| ("llm_api_key".to_owned(), key)));
+    }
     columns
 }
 

@@ -73,6 +73,20 @@ fn a_time_is_read_in_every_form() {
 }
 
 #[test]
+fn the_number_in_a_wamid_outranks_the_chat_that_the_key_names() {
+    let customer = "wamid.HBgNNTUxNjk5MjMxODIyMhUC";
+    for (id, named, chat) in [
+        (customer, "5511999990001@s.whatsapp.net", "5516992318222@s.whatsapp.net"),
+        (customer, "551692318222@s.whatsapp.net", "551692318222@s.whatsapp.net"),
+        (customer, "100000000000001@lid", "100000000000001@lid"),
+        ("wamid.FAKEOUT", "5511999990001@s.whatsapp.net", "5511999990001@s.whatsapp.net"),
+    ] {
+        let message = read(json!({"key": {"id": id, "remoteJid": named}}));
+        assert_eq!(message.jid.as_str(), chat, "{named}");
+    }
+}
+
+#[test]
 fn a_wamid_tells_the_number_of_the_customer() {
     for (id, number) in [
         ("wamid.HBgNNTUxMTk5OTk5MDAwMRUCABIYFDNB4811DA4EC1F68008", Some("5511999990001")),

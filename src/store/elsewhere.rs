@@ -1,0 +1,56 @@
+//! What a copy of a database brought along: the open work of tenants whose home is another one.
+
+use chrono::{DateTime, Duration, Utc};
+
+use super::sql;
+use crate::error::Result;
+
+/// Open replies that are too old to be sent: a copy must not answer last week's questions.
+pub fn expired_replies(default_expiry: Duration) -> Result<Vec<i64>> {
+    sql::query(
+        "SELECT r.id FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
+          WHERE t.home IS DISTINCT FROM whaply.home_id() AND r.state IN ('waiting', 'generating', 'sending') \
+            AND r.created_at < now() - coalesce(t.reply_expiry, make_interval(secs => $1)) \
+          ORDER BY r.id",
+        &[seconds(default_expiry).into()],
+        |row| row.get(1),
+    )
+}
+
+/// Fails outgoing messages that are too old; how many.
+pub fn fail_expired_deliveries(default_expiry: Duration) -> Result<usize> {
+    sql::execute(
+        "UPDATE whaply.deliveries d \
+            SET state = 'failed', error = 'too old when the tenant was adopted', due_at = NULL, \
+                finished_at = clock_timestamp() \
+           FROM whaply.tenants t \
+          WHERE t.id = d.tenant_id AND t.home IS DISTINCT FROM whaply.home_id() \
+            AND d.state IN ('pending', 'sending', 'uncertain') \
+            AND d.created_at < now() - coalesce(t.reply_expiry, make_interval(secs => $1))",
+        &[seconds(default_expiry).into()],
+    )
+}
+
+/// generating -> waiting: whoever was at work on it is not here; how many.
+pub fn requeue_generating() -> Result<usize> {
+    sql::execute(
+        "UPDATE whaply.replies r SET state = 'waiting', lease_until = NULL FROM whaply.tenants t \
+          WHERE t.id = r.tenant_id AND t.home IS DISTINCT FROM whaply.home_id() AND r.state = 'generating'",
+        &[],
+    )
+}
+
+/// sending -> uncertain: Evolution is asked at `look_at` how the call ended; how many.
+pub fn sends_to_uncertain(look_at: DateTime<Utc>) -> Result<usize> {
+    sql::execute(
+        "UPDATE whaply.deliveries d \
+            SET state = 'uncertain', due_at = $1, error = 'the database was copied during the call' \
+           FROM whaply.tenants t \
+          WHERE t.id = d.tenant_id AND t.home IS DISTINCT FROM whaply.home_id() AND d.state = 'sending'",
+        &[sql::time(look_at).into()],
+    )
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.num_milliseconds() as f64 / 1e3
+}

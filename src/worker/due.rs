@@ -1,0 +1,50 @@
+//! What is due, in the order in which it gets threads: what is written already goes out before
+//! anything new is generated. It lists and begins; it decides nothing about a reply.
+
+use chrono::{DateTime, Utc};
+
+use super::jobs::Job;
+use super::{claim, lookup, send};
+use crate::error::Result;
+use crate::settings::{Behaviour, WorkerLimits};
+use crate::store::{deliveries, replies};
+
+/// One thing to begin, by the id of its row.
+#[derive(Clone, Copy, Debug)]
+pub enum Due {
+    Send(i64),
+    LookUp(i64),
+    Answer(i64),
+}
+
+/// What is due: at most `free` calls to Evolution and `models` to models. Locks nothing.
+pub fn list(free: usize, models: usize, defaults: &Behaviour) -> Result<Vec<Due>> {
+    let limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let mut due = Vec::new();
+    if free > 0 {
+        due.extend(deliveries::due(limit(free))?.into_iter().map(Due::Send));
+        due.extend(deliveries::due_for_lookup(limit(free))?.into_iter().map(Due::LookUp));
+    }
+    if models > 0 {
+        let replies = replies::due(limit(models), defaults.max_in_flight)?;
+        due.extend(replies.into_iter().map(Due::Answer));
+    }
+    Ok(due)
+}
+
+impl Due {
+    /// The call to make once the transaction has committed. None: there is nothing to do any more,
+    /// or somebody holds the chat.
+    pub fn begin(
+        self,
+        defaults: &Behaviour,
+        limits: &WorkerLimits,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Job>> {
+        match self {
+            Self::Send(id) => send::begin(id, defaults, limits, now),
+            Self::LookUp(id) => lookup::begin(id, defaults, limits, now),
+            Self::Answer(id) => claim::begin(id, defaults, limits, now),
+        }
+    }
+}

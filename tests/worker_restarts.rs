@@ -1,0 +1,126 @@
+//! What is left of a reply when its worker, or the whole server, ends in the middle: the next worker
+//! takes it up, and the customer gets one answer.
+
+use std::time::Duration;
+
+use support::worker::{wait_for_next_worker, wait_for_worker};
+use support::{
+    Cluster, ClusterOptions, Gate, LlmBehaviour, Person, Scene, SendBehaviour, StopMode,
+    shared_cluster,
+};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn maria() -> Person {
+    Person::with_phone("5511999990001").named("Maria Silva")
+}
+
+fn own_cluster() -> Cluster {
+    Cluster::start(ClusterOptions::default().in_a_hurry())
+}
+
+/// A question whose answer the model is working on. It never ends by itself.
+#[track_caller]
+fn ask_and_hold(scene: &Scene, question: &str) -> Gate {
+    let gate = scene.llm.hold();
+    scene.shop.customer_says(maria(), question).delivered();
+    gate.wait_until_reached(LIMIT);
+    gate
+}
+
+/// The question was answered once, by the second call to the model.
+#[track_caller]
+fn assert_answered_once_by_the_second_call(scene: &Scene, question: &str) {
+    let sent = scene.shop.wait_for_sent(1, LIMIT);
+    scene.wait_until_idle();
+    assert_eq!(scene.shop.sent_texts(), [format!("Answer 2 to: {question}")], "{sent:?}");
+    assert_eq!(scene.llm.requests().len(), 2);
+    let replies = "SELECT state || ' at attempt ' || attempt FROM whaply.replies";
+    assert_eq!(scene.db.column::<String>(replies, &[]), ["sent at attempt 2"]);
+    let actions = "SELECT action_taken FROM whaply.processed_events
+                    WHERE event_type = 'messages.upsert'";
+    assert_eq!(scene.db.column::<String>(actions, &[]), ["ai_replied"]);
+}
+
+#[test]
+fn a_terminated_worker_comes_back_and_takes_up_what_it_left() {
+    let scene = Scene::start(shared_cluster(), "terminated");
+    let pid = wait_for_worker(&scene.db);
+    let gate = ask_and_hold(&scene, "Qual o preço?");
+    assert!(scene.db.value::<bool>("SELECT pg_terminate_backend($1)", &[&pid]));
+    wait_for_next_worker(&scene.db, pid);
+    assert_answered_once_by_the_second_call(&scene, "Qual o preço?");
+    gate.release();
+}
+
+#[test]
+fn a_message_that_left_before_its_worker_was_terminated_is_not_sent_again() {
+    let scene = Scene::start(shared_cluster(), "left");
+    let pid = wait_for_worker(&scene.db);
+    let gate = Gate::closed();
+    scene.shop.next_send(SendBehaviour::TakeThenHold(gate.clone()));
+    let asked = scene.shop.customer_says(maria(), "Qual o preço?").delivered();
+    gate.wait_until_reached(LIMIT);
+    assert!(scene.db.value::<bool>("SELECT pg_terminate_backend($1)", &[&pid]));
+    wait_for_next_worker(&scene.db, pid);
+    scene.wait_until_idle();
+    assert_eq!(scene.shop.sent().len(), 1);
+    assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
+    gate.release();
+}
+
+#[test]
+fn a_worker_killed_by_the_kernel_takes_the_server_down_and_both_come_back() {
+    let cluster = own_cluster();
+    let scene = Scene::start(&cluster, "killed");
+    let pid = wait_for_worker(&scene.db);
+    let gate = ask_and_hold(&scene, "Qual o preço?");
+    cluster.kill_process(pid);
+    cluster.wait_until_recovered();
+    wait_for_next_worker(&scene.db, pid);
+    assert_answered_once_by_the_second_call(&scene, "Qual o preço?");
+    gate.release();
+    // What wakes the worker is in shared memory, which is new.
+    scene.shop.customer_says(maria(), "E o prazo?").delivered();
+    scene.shop.wait_for_sent(2, LIMIT);
+}
+
+#[test]
+fn a_reply_that_waits_when_the_server_restarts_is_answered_afterwards() {
+    let cluster = own_cluster();
+    let scene = Scene::start(&cluster, "waiting");
+    wait_for_worker(&scene.db);
+    assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
+    let asked = scene.shop.customer_says(maria(), "Tem alguém?").delivered();
+    // stop_worker() holds until the restart.
+    cluster.restart();
+    scene.shop.wait_for_sent(1, LIMIT);
+    scene.wait_until_idle();
+    assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
+    assert_eq!(scene.llm.requests().len(), 1);
+}
+
+#[test]
+fn a_restart_during_generation_leaves_one_answer() {
+    let cluster = own_cluster();
+    let scene = Scene::start(&cluster, "generating");
+    let gate = ask_and_hold(&scene, "Qual o preço?");
+    cluster.restart();
+    assert_answered_once_by_the_second_call(&scene, "Qual o preço?");
+    gate.release();
+}
+
+#[test]
+fn a_fast_shutdown_does_not_wait_for_calls_that_hang() {
+    let cluster = own_cluster();
+    let scene = Scene::start(&cluster, "hanging");
+    scene.shop.next_send(SendBehaviour::Hang);
+    scene.shop.customer_says(maria(), "Oi?").delivered();
+    scene.evolution.wait_for_request("/message/sendText/", LIMIT);
+    scene.llm.next(LlmBehaviour::Hang);
+    scene.shop.customer_says("5511999990002", "Olá?").delivered();
+    scene.llm.wait_for_requests(2, LIMIT);
+    // It panics after a minute, sooner than either call would time out.
+    cluster.stop(StopMode::Fast);
+    assert!(!cluster.log().contains("PANIC"), "{}", cluster.log());
+}
