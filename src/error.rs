@@ -18,7 +18,7 @@ pub enum Error {
     NullArgument { argument: &'static str },
     /// An argument is given, but cannot be meant.
     #[error("{argument} is not valid: {reason}")]
-    InvalidArgument { argument: &'static str, reason: String },
+    InvalidArgument { argument: &'static str, reason: String, hint: &'static str },
     /// The webhook came without the tenant's secret, or with a wrong one.
     #[error("the webhook's secret is missing or wrong")]
     WrongSecret,
@@ -61,13 +61,13 @@ impl Error {
                  evo_api_key, system_prompt) VALUES (...). The name is the one in Evolution, with its case."
             }
             Self::NullArgument { .. } => "Give every argument a value.",
-            Self::InvalidArgument { .. } | Self::Internal(_) => return None,
+            Self::Internal(_) => return None,
             Self::WrongSecret => {
                 "Enter the header x-whaply-secret in Evolution's webhook: SELECT whaply.webhook_settings(instance_name) \
                  prints it."
             }
             Self::Standby => "Send webhooks to the primary.",
-            Self::NotPossible { hint, .. } => hint,
+            Self::InvalidArgument { hint, .. } | Self::NotPossible { hint, .. } => hint,
         };
         Some(hint.to_owned())
     }

@@ -41,7 +41,10 @@ fn a_question_is_answered_and_the_tables_tell_the_story() {
     let asked = scene.message(&question.id);
     assert_eq!((asked.sender.as_deref(), asked.reply_id), (Some("customer"), Some(reply.id)));
     let answered = scene.message(&sent.id);
-    assert_eq!((answered.sender.as_deref(), answered.reply_id), (Some("assistant"), Some(reply.id)));
+    assert_eq!(
+        (answered.sender.as_deref(), answered.reply_id),
+        (Some("assistant"), Some(reply.id))
+    );
     assert_eq!((answered.chat_id.as_str(), answered.from_me), (MARIA_JID, true));
     assert_eq!(answered.text.as_deref(), Some(sent.text.as_str()));
     let delivery = scene.deliveries().remove(0);
@@ -56,7 +59,8 @@ fn receipts_move_the_status_of_an_answer_forward_only() {
     let id = scene.shop.wait_for_sent(1, PATIENCE).remove(0).id;
     scene.wait_until_idle();
     assert_eq!(scene.message(&id).status.as_deref(), Some("PENDING"));
-    for (receipt, status) in [("SERVER_ACK", "SERVER_ACK"), ("READ", "READ"), ("DELIVERY_ACK", "READ")]
+    for (receipt, status) in
+        [("SERVER_ACK", "SERVER_ACK"), ("READ", "READ"), ("DELIVERY_ACK", "READ")]
     {
         scene.shop.receipt(&id, receipt).delivered();
         assert_eq!(scene.message(&id).status.as_deref(), Some(status), "after {receipt}");
@@ -133,7 +137,10 @@ fn a_lid_without_a_phone_number_is_a_chat_too() {
     scene.shop.customer_says("100000000000001@lid", "Who am I?").delivered();
     assert_eq!(scene.shop.wait_for_sent(1, PATIENCE)[0].number, "100000000000001@lid");
     scene.wait_until_idle();
-    assert_eq!(scene.session("100000000000001@lid").reply_jid.as_deref(), Some("100000000000001@lid"));
+    assert_eq!(
+        scene.session("100000000000001@lid").reply_jid.as_deref(),
+        Some("100000000000001@lid")
+    );
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn a_call_without_an_end_is_given_up_and_made_again() {
 
 #[test]
 fn a_busy_provider_is_asked_later_without_an_attempt() {
-    for (prefix, options) in [("busy_o", SceneOptions::default()), ("busy_a", SceneOptions::anthropic())]
+    for (prefix, options) in
+        [("busy_o", SceneOptions::default()), ("busy_a", SceneOptions::anthropic())]
     {
         let scene = Scene::start_with(shared_cluster(), prefix, options);
         scene.llm.next(LlmBehaviour::RateLimited(Some(1)));
@@ -112,7 +113,8 @@ fn assert_nowhere(scene: &Scene, key: &str) {
 /// The fake repeats the key it refuses, as the real ones repeat a part of it.
 #[test]
 fn a_key_that_is_refused_is_repeated_nowhere() {
-    for (prefix, options) in [("leak_o", SceneOptions::default()), ("leak_a", SceneOptions::anthropic())]
+    for (prefix, options) in
+        [("leak_o", SceneOptions::default()), ("leak_a", SceneOptions::anthropic())]
     {
         let key = format!("sk-secret-of-{prefix}");
         let scene = scene_with_a_wrong_key(prefix, &key, options);

@@ -65,7 +65,8 @@ fn the_model_sees_the_newest_messages_up_to_the_limit() {
     for question in ["one", "two", "three"] {
         ask(&scene, question);
     }
-    let expected = [turn("user", "two"), turn("assistant", "Answer 2 to: two"), turn("user", "three")];
+    let expected =
+        [turn("user", "two"), turn("assistant", "Answer 2 to: two"), turn("user", "three")];
     assert_eq!(scene.llm.requests()[2].turns(), expected);
 }
 
@@ -92,9 +93,15 @@ fn send_message_is_sent_in_a_paused_chat_and_is_the_businesss_turn() {
     let delivery: i64 = scene.db.value(sql, &[&MARIA]);
     let sent = scene.shop.wait_for_sent(2, PATIENCE).remove(1);
     scene.wait_until_idle();
-    assert_eq!((sent.text.as_str(), sent.number.as_str()), ("It left today", "5511999990001@s.whatsapp.net"));
+    assert_eq!(
+        (sent.text.as_str(), sent.number.as_str()),
+        ("It left today", "5511999990001@s.whatsapp.net")
+    );
     let stored = scene.deliveries().remove(1);
-    assert_eq!((stored.id, stored.kind.as_str(), stored.state.as_str()), (delivery, "operator", "sent"));
+    assert_eq!(
+        (stored.id, stored.kind.as_str(), stored.state.as_str()),
+        (delivery, "operator", "sent")
+    );
     assert_eq!(scene.message(&sent.id).sender.as_deref(), Some("operator"));
     let session = scene.session(MARIA);
     assert_eq!(session.pause_reason.as_deref(), Some("manual_pause"), "its echo changes nothing");
@@ -108,7 +115,9 @@ fn send_message_is_sent_in_a_paused_chat_and_is_the_businesss_turn() {
 #[test]
 fn send_message_opens_a_chat_with_somebody_who_never_wrote() {
     let scene = Scene::start(shared_cluster(), "operator_first");
-    scene.db.execute("SELECT whaply.send_message('loja-demo', '5511999990001', 'Your order is here')");
+    scene
+        .db
+        .execute("SELECT whaply.send_message('loja-demo', '5511999990001', 'Your order is here')");
     let sent = scene.shop.wait_for_sent(1, PATIENCE).remove(0);
     assert_eq!(sent.number, "5511999990001@s.whatsapp.net");
     scene.wait_until_idle();
@@ -145,7 +154,8 @@ fn an_endless_answer_is_cut_after_five_parts_and_the_reply_says_so() {
 #[test]
 fn the_models_markdown_becomes_whatsapps_marks() {
     let scene = Scene::start(shared_cluster(), "marks");
-    let answer = "# Shoes\n\nThe **blue** ones are ~~50~~ *40*, see [our shop](https://shop.example/shoes).";
+    let answer =
+        "# Shoes\n\nThe **blue** ones are ~~50~~ *40*, see [our shop](https://shop.example/shoes).";
     scene.llm.next(LlmBehaviour::answer(answer));
     ask(&scene, "How much?");
     let expected =
@@ -161,6 +171,9 @@ fn an_answer_of_marks_alone_does_not_leave_the_reply_open() {
     scene.shop.customer_says(MARIA, "How much?").delivered();
     wait_until("the reply to end", PATIENCE, || {
         let reply = scene.reply();
-        ["sent", "failed"].contains(&reply.state.as_str()).then_some(()).ok_or(format!("{reply:#?}"))
+        ["sent", "failed"]
+            .contains(&reply.state.as_str())
+            .then_some(())
+            .ok_or(format!("{reply:#?}"))
     });
 }

@@ -42,7 +42,7 @@ fn converse(scene: &Scene, provider: &str, question: &str, number: usize) -> i32
 
     let rows = scene.db.rows(
         "SELECT r.state, r.provider, r.model, r.input_tokens, r.output_tokens, r.text, m.text,
-                r.answered_at > r.claimed_at, r.attempt
+                r.answered_at > r.claimed_at
            FROM whaply.replies r JOIN whaply.messages m ON m.reply_id = r.id
           WHERE m.sender = 'assistant' ORDER BY r.id DESC LIMIT 1",
         &[],
@@ -53,6 +53,6 @@ fn converse(scene: &Scene, provider: &str, question: &str, number: usize) -> i32
     assert!(read > 10, "{read} tokens were read");
     assert!((1..=MOST_TOKENS).contains(&written), "{written} tokens were written");
     assert_eq!((row.get::<_, &str>(5), row.get::<_, &str>(6)), (said.as_str(), said.as_str()));
-    assert_eq!((row.get(7), row.get(8)), (true, 1), "at the first attempt");
+    assert!(row.get::<_, bool>(7), "it was answered after it was asked");
     read
 }

@@ -35,7 +35,12 @@ fn look_ups(scene: &Scene) -> usize {
 
 /// The second answer meets `behaviour`, and reaches the customer exactly once.
 #[track_caller]
-fn reaches_the_customer_once(cluster: &Cluster, prefix: &str, echo: Echo, behaviour: SendBehaviour) -> Scene {
+fn reaches_the_customer_once(
+    cluster: &Cluster,
+    prefix: &str,
+    echo: Echo,
+    behaviour: SendBehaviour,
+) -> Scene {
     let scene = scene_with_history(cluster, prefix, SceneOptions::default());
     scene.shop.set_echo(echo);
     scene.shop.next_send(behaviour);

@@ -20,7 +20,8 @@ fn resume(hours_inactive: Option<f64>) -> Result<i64> {
     if !(hours.is_finite() && hours >= 0.0) {
         return Err(Error::InvalidArgument {
             argument: "hours_inactive",
-            reason: "give a number of hours, 0 or more".to_owned(),
+            reason: "it is negative or no number".to_owned(),
+            hint: "Give a number of hours, 0 or more.",
         });
     }
     Ok(sessions::resume_silent(hours)? + sessions::resume_expired()?)
@@ -41,7 +42,8 @@ fn days(days_to_keep: Option<i32>) -> Result<i32> {
     if days < 0 {
         return Err(Error::InvalidArgument {
             argument: "days_to_keep",
-            reason: "give a number of days, 0 or more".to_owned(),
+            reason: "it is negative".to_owned(),
+            hint: "Give a number of days, 0 or more.",
         });
     }
     Ok(days)

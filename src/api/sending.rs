@@ -30,7 +30,11 @@ fn send(
     let chat = named_chat(instance_name, chat_id)?;
     let text = given(text, "text")?;
     if text.trim().is_empty() {
-        return Err(Error::InvalidArgument { argument: "text", reason: "it is empty".to_owned() });
+        return Err(Error::InvalidArgument {
+            argument: "text",
+            reason: "it is empty".to_owned(),
+            hint: "Give the words to send.",
+        });
     }
     sessions::create_and_lock(&chat)?;
     if pause {

@@ -33,7 +33,11 @@ fn pause(
     let reason = given(reason, "reason")?;
     if reason.chars().count() > REASON_LIMIT {
         let reason = format!("it is longer than {REASON_LIMIT} characters");
-        return Err(Error::InvalidArgument { argument: "reason", reason });
+        return Err(Error::InvalidArgument {
+            argument: "reason",
+            reason,
+            hint: "Give a short word, as in 'vip'.",
+        });
     }
     let until = duration.map(|duration| transaction::now() + length_of(&duration));
     // A chat never seen is made paused, so that a block list is one SELECT.

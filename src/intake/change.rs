@@ -6,6 +6,7 @@ use super::Outcome;
 use crate::conversation::Action;
 use crate::error::Result;
 use crate::store::messages::Changed;
+use crate::store::processed_events::Seen;
 use crate::store::tenants::Tenant;
 use crate::store::{chat_aliases, messages, processed_events, replies, sessions};
 use crate::webhook::{Change, ChangeKind, Receipt, Status};
@@ -43,9 +44,10 @@ fn apply(
     let known = messages::find(tenant.id, message_id)?;
     let chat = lock_chat(known.as_ref())?;
     if !change()? {
-        let action = processed_events::action_taken(tenant.id, message_id, event)?;
-        let action = action.unwrap_or_else(|| on_time.as_str().to_owned());
-        return Ok(Outcome::duplicate(tenant, message_id, action));
+        let seen = processed_events::seen(tenant.id, message_id, event)?;
+        // An edit of what was deleted since was never recorded: it changes nothing.
+        let seen = seen.unwrap_or_else(|| Seen::nothing_more(on_time));
+        return Ok(Outcome::duplicate(tenant, message_id, seen));
     }
     let action = if chat.is_some() { on_time } else { early };
     processed_events::overwrite(tenant.id, message_id, event, action)?;

@@ -7,6 +7,7 @@ use super::{Outcome, consequences};
 use crate::conversation::{Action, ChatFacts, Decision, Sender, decide, not_a_person};
 use crate::error::Result;
 use crate::store::messages::{NewMessage, Stored};
+use crate::store::processed_events::Seen;
 use crate::store::tenants::{self, Tenant};
 use crate::store::{Chat, chat_aliases, deliveries, messages, processed_events, sessions};
 use crate::webhook::{Jid, LineState, Message, Payload};
@@ -64,8 +65,8 @@ pub fn time_of(message: &Message, now: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 fn seen_before(tenant: &Tenant, message: &Message, event: &str) -> Result<Option<Outcome>> {
-    let action = processed_events::action_taken(tenant.id, &message.id, event)?;
-    Ok(action.map(|action| Outcome::duplicate(tenant, &message.id, action)))
+    let seen = processed_events::seen(tenant.id, &message.id, event)?;
+    Ok(seen.map(|seen| Outcome::duplicate(tenant, &message.id, seen)))
 }
 
 fn leave_aside(tenant: &Tenant, message: &Message, event: &str, action: Action) -> Result<Outcome> {
@@ -145,11 +146,8 @@ impl Arrival<'_> {
             self.touch_session(&chat, sender, &decision)?;
         }
         if decision.leaves_row && !self.record_row(decision.action)? {
-            return Ok(Outcome::duplicate(
-                self.tenant,
-                &self.message.id,
-                decision.action.as_str().to_owned(),
-            ));
+            let seen = Seen::nothing_more(decision.action);
+            return Ok(Outcome::duplicate(self.tenant, &self.message.id, seen));
         }
         let mut outcome = self.outcome(&chat, decision.action);
         self.consequences(&chat, &decision, &mut outcome)?;

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use crate::conversation::Action;
 use crate::error::{Error, Result};
 use crate::settings::{self, Behaviour};
-use crate::store::{chat_aliases, tenants, tenants::Tenant};
+use crate::store::{chat_aliases, processed_events::Seen, tenants, tenants::Tenant};
 use crate::webhook::{self, Body, Payload};
 
 /// What was done with an event: the answer of `ingest`.
@@ -43,11 +43,14 @@ impl Outcome {
         }
     }
 
-    fn duplicate(tenant: &Tenant, message_id: &str, action: String) -> Self {
+    /// Answered as the first was.
+    fn duplicate(tenant: &Tenant, message_id: &str, seen: Seen) -> Self {
         Self {
-            action,
+            action: seen.action,
             duplicate: true,
+            chat_id: seen.chat_id,
             message_id: Some(message_id.to_owned()),
+            reply_id: seen.reply_id,
             ..Self::new(tenant, Action::IgnoredEvent)
         }
     }
@@ -88,6 +91,7 @@ pub fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store
     let jid = webhook::Jid::from_any_writing(writing).ok_or_else(|| Error::InvalidArgument {
         argument: "chat_id",
         reason: "it is no JID, LID or phone number".to_owned(),
+        hint: "Give it as in 5511999990001@s.whatsapp.net, or the phone number with its country code.",
     })?;
     let names: Vec<String> =
         jid.phone_variants().iter().map(|jid| jid.as_str().to_owned()).collect();

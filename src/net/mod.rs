@@ -79,7 +79,7 @@ impl Caller {
     }
 
     /// Makes the call, within the request's timeout. Any status is an answer. What is told of the
-    /// server's words, and a body of an error, has the request's keys masked.
+    /// server's words, and the body, have the request's keys masked.
     pub fn call(&self, request: &HttpRequest) -> CallResult {
         let response = self.send(request)?;
         let unread = |error| CallError::Unknown(self.explain(request, &error));
@@ -91,8 +91,11 @@ impl Caller {
             .limit(self.limits.answer_bytes)
             .read_to_vec()
             .map_err(unread)?;
-        if status >= 400 {
-            body = mask_keys(request, &String::from_utf8_lossy(&body)).into_bytes();
+        // Whatever the status: some gateways report errors with 200.
+        let text = String::from_utf8_lossy(&body);
+        let masked = mask_keys(request, &text);
+        if masked != text {
+            body = masked.into_bytes();
         }
         Ok(HttpResponse { status, retry_after, body })
     }

@@ -110,11 +110,13 @@ pub fn due(limit: i64) -> Result<Vec<i64>> {
     )
 }
 
-/// The deliveries of unknown end that Evolution may be asked about now. Locks nothing.
+/// The deliveries of unknown end that Evolution may be asked about now. While the line is closed a
+/// message may still wait inside Evolution, so that its absence would prove nothing. Locks nothing.
 pub fn due_for_lookup(limit: i64) -> Result<Vec<i64>> {
     sql::query(
         "SELECT d.id FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
           WHERE d.state = 'uncertain' AND d.due_at <= clock_timestamp() AND t.home = whaply.home_id() \
+            AND coalesce(t.connection_state, 'open') = 'open' \
           ORDER BY d.due_at, d.id LIMIT $1",
         &[limit.into()],
         read_id,
@@ -299,7 +301,7 @@ pub fn next_due_at() -> Result<Option<DateTime<Utc>>> {
     let next = sql::query_one(
         "SELECT min(d.due_at) FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
           WHERE d.state IN ('pending', 'uncertain') AND t.home = whaply.home_id() \
-            AND (d.state = 'uncertain' OR coalesce(t.connection_state, 'open') = 'open') \
+            AND coalesce(t.connection_state, 'open') = 'open' \
             AND NOT EXISTS (SELECT FROM whaply.deliveries o \
                              WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id AND o.id <> d.id \
                                AND (o.state IN ('sending', 'uncertain') OR (o.state = 'pending' AND o.id < d.id)))",

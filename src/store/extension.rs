@@ -98,7 +98,7 @@ pub fn is_idle() -> Result<bool> {
             AND NOT EXISTS ( \
              SELECT FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
               WHERE d.state IN ('pending', 'sending', 'uncertain') AND t.home = whaply.home_id() \
-                AND (d.state <> 'pending' OR coalesce(t.connection_state, 'open') = 'open')) \
+                AND (d.state = 'sending' OR coalesce(t.connection_state, 'open') = 'open')) \
             AND NOT EXISTS ( \
              SELECT FROM whaply.processed_events e JOIN whaply.tenants t ON t.id = e.tenant_id \
               WHERE e.action_taken = 'pending_echo' AND t.home = whaply.home_id())",

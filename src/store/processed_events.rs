@@ -4,15 +4,42 @@ use super::{Chat, sql};
 use crate::conversation::Action;
 use crate::error::Result;
 
+/// An event that has acted before.
+pub struct Seen {
+    /// What was done with it, or what became of that since.
+    pub action: String,
+    pub chat_id: Option<String>,
+    /// The reply that answers it, from the moment it is queued.
+    pub reply_id: Option<i64>,
+}
+
+impl Seen {
+    /// Another transaction was first with the same action, of which no more is known here.
+    pub fn nothing_more(action: Action) -> Self {
+        Self { action: action.as_str().to_owned(), chat_id: None, reply_id: None }
+    }
+}
+
 /// What was done with this event before, if it was seen.
-pub fn action_taken(tenant_id: i32, message_id: &str, event: &str) -> Result<Option<String>> {
-    let action = sql::query_one(
-        "SELECT action_taken::text FROM whaply.processed_events \
-          WHERE tenant_id = $1 AND message_id = $2 AND event_type = $3",
+pub fn seen(tenant_id: i32, message_id: &str, event: &str) -> Result<Option<Seen>> {
+    sql::query_one(
+        "SELECT e.action_taken::text, nullif(m.chat_id, '')::text, \
+                coalesce(m.reply_id, CASE WHEN e.action_taken = 'ai_queued' THEN ( \
+                    SELECT r.id FROM whaply.replies r \
+                     WHERE r.tenant_id = m.tenant_id AND r.chat_id = m.chat_id \
+                       AND r.state IN ('waiting', 'generating', 'sending')) END) \
+           FROM whaply.processed_events e \
+           LEFT JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
+          WHERE e.tenant_id = $1 AND e.message_id = $2 AND e.event_type = $3",
         &[tenant_id.into(), message_id.into(), event.into()],
-        |row| row.find::<String>(1),
-    )?;
-    Ok(action.map(Option::unwrap_or_default))
+        |row| {
+            Ok(Seen {
+                action: row.find(1)?.unwrap_or_default(),
+                chat_id: row.find(2)?,
+                reply_id: row.find(3)?,
+            })
+        },
+    )
 }
 
 /// Records what is done with an event; false if another transaction was first.

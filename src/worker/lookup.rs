@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use super::jobs::{Job, SendClaim};
 use super::record::Recorded;
 use super::send;
-use crate::conversation::OnUncertain;
 use crate::conversation::trace::{CLOCK_SLACK, Kept, Trace, look_for};
+use crate::conversation::{OnUncertain, retry};
 use crate::error::Result;
 use crate::evolution::{FoundMessage, SentMessage};
 use crate::settings::{Behaviour, WorkerLimits};
@@ -95,7 +95,7 @@ pub fn ended(
 }
 
 /// The echo of the message has come: the surest sign, and it needs no look.
-fn confirmed_by_echo(delivery: &Delivery, now: DateTime<Utc>) -> Result<bool> {
+pub fn confirmed_by_echo(delivery: &Delivery, now: DateTime<Utc>) -> Result<bool> {
     let not_before = delivery.attempted_at.unwrap_or(delivery.created_at) - CLOCK_SLACK;
     let Some(message_id) = processed_events::echo_of(&delivery.chat, &delivery.text, not_before)?
     else {
@@ -136,12 +136,13 @@ fn found(
 }
 
 fn absent(delivery: &Delivery, assistant: &Assistant, now: DateTime<Utc>) -> Result<()> {
+    let attempts = (delivery.attempt - delivery.deferrals).unsigned_abs();
     match assistant.on_uncertain {
-        OnUncertain::Send => {
+        OnUncertain::Send if attempts < retry::MOST_ATTEMPTS => {
             let error =
                 "the call broke and Evolution has no record of the message: it is sent again";
             deliveries::try_again(delivery.id, now, false, error)
         }
-        OnUncertain::Hold => send::hold(delivery, assistant, "the call to Evolution broke", now),
+        _ => send::hold(delivery, assistant, "the call to Evolution broke", now),
     }
 }

@@ -13,7 +13,7 @@ use crate::settings::{Behaviour, WorkerLimits};
 use crate::store::deliveries::{self, Kind};
 use crate::store::replies::{self, Answered, End, OpenState, Reply, Requeue};
 use crate::store::tenants::{self, Assistant};
-use crate::store::{messages, sessions};
+use crate::store::{messages, processed_events, sessions};
 
 /// Whether a result was written. `Held`: somebody has the session locked; try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +171,12 @@ pub fn give_up(
         let until = now + assistant.auto_resume_after;
         sessions::pause(&reply.chat, PauseReason::AiFailed.as_str(), Some(until))?;
     }
-    consequences::close_questions(reply, Action::AiFailed)?;
+    let (chat, since) = (&reply.chat, reply.first_sent_at);
+    if assistant.on_failure.hands_over() || reply.state == OpenState::Waiting {
+        // Nothing else will read them; retry_reply finds them by this.
+        messages::claim_questions(chat, reply.id, since)?;
+    }
+    processed_events::close_questions(chat, reply.id, since, false, Action::AiFailed)?;
     replies::finish(reply.id, End::Failed, Some(error))?;
     deliveries::cancel_of_reply(reply.id, "the reply failed")?;
     if let Some(text) =
@@ -179,7 +184,7 @@ pub fn give_up(
     {
         deliveries::add(&reply.chat, Some(reply.id), Kind::Fallback, 1, text)?;
     }
-    Ok(())
+    open_next(reply)
 }
 
 /// A reply that never read the customer's last message is followed by one that does.

@@ -6,8 +6,8 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use super::jobs::{Job, SendClaim};
-use super::keys;
 use super::record::{self, Recorded};
+use super::{keys, lookup};
 use crate::conversation::{Action, Mode, Sender, retry};
 use crate::error::Result;
 use crate::evolution::{
@@ -254,6 +254,9 @@ fn unknown_end(
     limits: &WorkerLimits,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    if lookup::confirmed_by_echo(delivery, now)? {
+        return Ok(());
+    }
     if uncertain.hold {
         return hold(delivery, assistant, &uncertain.message, now);
     }

@@ -79,14 +79,14 @@ impl Interrupt {
                 None if started_at.elapsed() >= limit => {
                     return Err(Ending::failed(format!("waited {limit:?} for {what}")));
                 }
-                None => self.pause(),
+                None => self.pause(POLL_INTERVAL),
             }
         }
     }
 
-    /// One turn of a loop that polls.
-    pub fn pause(&self) {
-        thread::park_timeout(POLL_INTERVAL);
+    /// One turn of a loop that polls. Ctrl-C does not end it early.
+    pub fn pause(&self, interval: Duration) {
+        thread::park_timeout(interval);
     }
 }
 

@@ -2,6 +2,7 @@
 //! end. It only reads.
 
 use chrono::{DateTime, Local, Utc};
+use postgres::Client;
 use support::Database;
 
 use crate::screen;
@@ -61,35 +62,40 @@ pub struct Answered {
 }
 
 impl Answered {
+    /// What it took: seconds and tokens, in and out.
+    pub fn effort(&self) -> String {
+        let Self { reply_id, waited, thought, tokens, .. } = self;
+        format!("reply {reply_id}: {waited:.1} s listening, {thought:.1} s thinking, {tokens}")
+    }
+
     pub fn told(&self, questions: usize) -> String {
-        let Self { reply_id, row, waited, thought, tokens, .. } = self;
+        let (effort, row) = (self.effort(), self.row);
         let questions = match questions {
             1 => "question".to_owned(),
             several => format!("{several} questions"),
         };
         format!(
-            "reply {reply_id}: {waited:.1} s listening, {thought:.1} s thinking, {tokens}\n\
-             → sendText 201 → messages row {row}, sender assistant; {questions} ai_replied"
+            "{effort}\n→ sendText 201 → messages row {row}, sender assistant; {questions} ai_replied"
         )
     }
 }
 
-pub fn answer(db: &Database, message_id: &str) -> Option<Answered> {
+/// None if this message is not the assistant's.
+pub fn answer(db: &mut Client, message_id: &str) -> Result<Option<Answered>, postgres::Error> {
     let sql = "SELECT r.id, r.state, m.id,
                       extract(epoch FROM r.claimed_at - r.created_at)::float8,
                       extract(epoch FROM r.answered_at - r.claimed_at)::float8,
                       format('%s + %s tokens', r.input_tokens, r.output_tokens)
                  FROM whaply.messages m JOIN whaply.replies r ON r.id = m.reply_id
                 WHERE m.message_id = $1 AND m.sender = 'assistant'";
-    let row = db.rows(sql, &[&message_id]).into_iter().next()?;
-    Some(Answered {
+    Ok(db.query_opt(sql, &[&message_id])?.map(|row| Answered {
         reply_id: row.get(0),
         state: row.get(1),
         row: row.get(2),
         waited: row.get::<_, Option<f64>>(3).unwrap_or_default(),
         thought: row.get::<_, Option<f64>>(4).unwrap_or_default(),
         tokens: row.get(5),
-    })
+    }))
 }
 
 /// Why the newest reply has no answer yet.

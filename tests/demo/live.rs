@@ -1,15 +1,37 @@
 //! Somebody's own WhatsApp number: a tenant for it, the webhook settings to enter in Evolution, and
 //! the chat as it happens, until Ctrl-C. It changes nothing in Evolution by itself.
 
-use postgres::Row;
+use std::time::Duration;
+
+use postgres::{Client, Row};
 use serde_json::Value;
 use support::scene::{Column, columns_of_model, insert_tenant};
 use support::{Database, Relay, RelayOptions};
 
 use crate::choice::RealLine;
 use crate::ending::{Ending, Interrupt};
+use crate::ledger;
 use crate::screen::{self, Voice};
 use crate::stage::{self, Stage};
+
+/// Soon enough for somebody who reads.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+const MESSAGES: &str = "
+    SELECT m.id, m.sender, coalesce(s.contact_name, split_part(m.chat_id, '@', 1)), m.sent_at,
+           coalesce(m.text, format('[%s]', m.message_type)), m.message_id
+      FROM whaply.messages m LEFT JOIN whaply.sessions s USING (tenant_id, chat_id)
+     WHERE m.id > $1 AND m.sender IS NOT NULL ORDER BY m.id";
+
+const EVENTS: &str = "
+    SELECT id, event_type, action_taken FROM whaply.processed_events
+     WHERE id > $1 AND action_taken IS NOT NULL ORDER BY id";
+
+const PROBLEMS: &str = "
+    SELECT concat_ws(': ', subject, problem) FROM whaply.health
+    UNION ALL
+    SELECT concat_ws(': ', 'reply ' || id, state, error) FROM whaply.reply_queue
+     WHERE error IS NOT NULL";
 
 pub fn watch(stage: &Stage, line: &RealLine, interrupt: &Interrupt) -> Result<(), Ending> {
     let db = stage.cluster.create_database("demo");
@@ -18,10 +40,10 @@ pub fn watch(stage: &Stage, line: &RealLine, interrupt: &Interrupt) -> Result<()
     let options = RelayOptions { listen: line.listen, ..RelayOptions::default() };
     let relay = Relay::start_with(&db, options);
     print_settings(&db, line, &relay);
-    let mut seen = Seen::default();
+    let mut told = Told::nothing_yet(&db);
     while interrupt.check().is_ok() {
-        seen.tell_what_is_new(&db);
-        interrupt.pause();
+        told.tell_what_is_new().map_err(|error| Ending::Failed(format!("{error:?}")))?;
+        interrupt.pause(LOOK_INTERVAL);
     }
     screen::plain("");
     screen::paragraph(
@@ -76,48 +98,54 @@ fn print_settings(db: &Database, line: &RealLine, relay: &Relay) {
     screen::heading("The chat, live, until Ctrl-C");
 }
 
-/// The newest rows that have been told.
-#[derive(Default)]
-struct Seen {
-    message: i32,
-    event: i32,
+/// What has been told. It keeps its own session, since it asks all day.
+struct Told {
+    db: Client,
+    last_message: i32,
+    last_event: i32,
     problems: Vec<String>,
 }
 
-impl Seen {
-    fn tell_what_is_new(&mut self, db: &Database) {
-        let sql =
-            "SELECT id, sender, chat_id, sent_at, coalesce(text, format('[%s]', message_type))
-                     FROM whaply.messages WHERE id > $1 AND sender IS NOT NULL ORDER BY id";
-        for row in db.rows(sql, &[&self.message]) {
-            self.message = row.get(0);
-            tell_message(&row);
+impl Told {
+    fn nothing_yet(db: &Database) -> Self {
+        Self { db: db.connect(), last_message: 0, last_event: 0, problems: Vec::new() }
+    }
+
+    fn tell_what_is_new(&mut self) -> Result<(), postgres::Error> {
+        // Read first and told last, so that the message of every event is known by then.
+        let events = self.db.query(EVENTS, &[&self.last_event])?;
+        for row in self.db.query(MESSAGES, &[&self.last_message])? {
+            self.last_message = row.get(0);
+            self.tell_message(&row)?;
         }
-        let sql = "SELECT id, event_type, action_taken FROM whaply.processed_events
-                    WHERE id > $1 AND action_taken IS NOT NULL ORDER BY id";
-        for row in db.rows(sql, &[&self.event]) {
-            self.event = row.get(0);
+        for row in events {
+            self.last_event = row.get(0);
             screen::note(&format!("{} → {}", row.get::<_, &str>(1), row.get::<_, &str>(2)));
         }
-        let sql = "SELECT concat_ws(': ', subject, problem) FROM whaply.health
-                   UNION ALL
-                   SELECT concat_ws(': ', 'reply ' || id, state, error) FROM whaply.reply_queue
-                    WHERE error IS NOT NULL";
-        let problems: Vec<String> = db.column(sql, &[]);
+        self.tell_problems()
+    }
+
+    fn tell_message(&mut self, row: &Row) -> Result<(), postgres::Error> {
+        let (sender, contact): (&str, &str) = (row.get(1), row.get(2));
+        let (voice, name) = match sender {
+            "customer" => (Voice::Customer, contact.to_owned()),
+            "assistant" => (Voice::Assistant, format!("assistant, to {contact}")),
+            _ => (Voice::Human, format!("{sender}, to {contact}")),
+        };
+        screen::bubble(voice, &name, row.get(3), row.get(4));
+        if let Some(answered) = ledger::answer(&mut self.db, row.get(5))? {
+            screen::note(&answered.effort());
+        }
+        Ok(())
+    }
+
+    fn tell_problems(&mut self) -> Result<(), postgres::Error> {
+        let rows = self.db.query(PROBLEMS, &[])?;
+        let problems: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
             screen::note(problem);
         }
         self.problems = problems;
+        Ok(())
     }
-}
-
-fn tell_message(row: &Row) {
-    let (sender, chat): (&str, &str) = (row.get(1), row.get(2));
-    let chat = chat.split('@').next().unwrap_or(chat);
-    let (voice, name) = match sender {
-        "customer" => (Voice::Customer, chat.to_owned()),
-        "assistant" => (Voice::Assistant, format!("assistant, to {chat}")),
-        _ => (Voice::Human, format!("{sender}, to {chat}")),
-    };
-    screen::bubble(voice, &name, row.get(3), row.get(4));
 }

@@ -214,7 +214,8 @@ impl<'a> Story<'a> {
         self.wait_until_idle()?;
         let arrived = self.scene.shop.sent().len();
         ensure(arrived == self.answers_seen, || "more than one answer was sent".to_owned())?;
-        let answer = ledger::answer(&self.scene.db, &sent.id)
+        let answer = ledger::answer(&mut self.scene.db.connect(), &sent.id)
+            .map_err(|error| Ending::Failed(format!("{error:?}")))?
             .ok_or_else(|| Ending::failed("the answer is not in the database"))?;
         ensure(answer.state == "sent", || format!("its reply is {}", answer.state))?;
         for question in questions {
