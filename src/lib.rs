@@ -11,8 +11,6 @@ mod intake;
 mod llm;
 mod net;
 mod schema;
-#[cfg(any(test, feature = "pg_test"))]
-mod server_tests;
 mod settings;
 mod store;
 mod text;

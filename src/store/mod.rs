@@ -14,6 +14,8 @@ pub mod messages;
 pub mod messages_archive;
 pub mod processed_events;
 pub mod replies;
+#[cfg(any(test, feature = "pg_test"))]
+mod server_tests;
 pub mod sessions;
 mod sql;
 pub mod tenants;

@@ -63,13 +63,13 @@ impl Stage {
 
 /// The provider, where its model is, and the server if it is ours.
 fn model_server(model: ChosenModel) -> Result<(&'static str, ModelServer, Option<Llama>), Ending> {
-    let of_settings = |provider, variable: &str| {
-        screen::stands_too(&format!("Model: {provider}'s, with the key in {variable}"));
+    let of_settings = |provider, company: &str, variable: &str| {
+        screen::stands_too(&format!("Model: one of {company}'s, with the key in {variable}"));
         Ok((provider, ModelServer::OfSettings, None))
     };
     match model {
-        ChosenModel::Anthropic => of_settings("anthropic", "ANTHROPIC_API_KEY"),
-        ChosenModel::OpenAi => of_settings("openai", "OPENAI_API_KEY"),
+        ChosenModel::Anthropic => of_settings("anthropic", "Anthropic", "ANTHROPIC_API_KEY"),
+        ChosenModel::OpenAi => of_settings("openai", "OpenAI", "OPENAI_API_KEY"),
         ChosenModel::Local => {
             let (llama, provider) = (local_model()?, "openai");
             let server = ModelServer::At {

@@ -111,8 +111,8 @@ impl<'a> Story<'a> {
     fn three_quick_messages(&mut self) -> Result<(), Ending> {
         let mut asked = vec![self.customer_says("Hi, me again")];
         for text in ["We are two people, and we love art", "In which city is the Louvre museum?"] {
-            // Nobody types so fast that the second message overtakes the first.
-            self.accepted(&asked[asked.len() - 1])?;
+            // Nobody types so fast that a message overtakes the one before it.
+            asked.iter().try_for_each(|said| self.accepted(said).map(drop))?;
             screen::bubble_below(Voice::Customer, text);
             asked.push(self.scene.shop.customer_says(&self.customer, text));
         }

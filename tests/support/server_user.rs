@@ -34,6 +34,8 @@ impl ServerUser {
         for variable in MISLEADING_VARIABLES {
             command.env_remove(variable);
         }
+        // A server that inherits it adds a backtrace to the DETAIL of every error of the extension.
+        command.env_remove("RUST_BACKTRACE");
         if let Self(Some((user, group))) = self {
             command.uid(user).gid(group);
         }

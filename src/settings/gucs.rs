@@ -1,17 +1,12 @@
-//! Every setting of whaply, each with its doc, its unit and who may change it. A setting that has a
-//! column of the same name in `tenants` is the default for the tenants where that column is NULL.
-//! No setting ever holds a key: those of keys name a source (`env:NAME`, `file:/path`).
+//! The GUCs themselves: name, default, bounds, unit, doc, and who may change each.
 
 use std::ffi::CString;
 
-use chrono::Duration;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
-
-use crate::conversation::{OnFailure, OnOtherSender, OnUncertain};
 
 /// GUC spelling of [`OnFailure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-enum OnFailureGuc {
+pub(super) enum OnFailureGuc {
     #[name = c"hand_over"]
     HandOver,
     #[name = c"fallback"]
@@ -24,7 +19,7 @@ enum OnFailureGuc {
 
 /// GUC spelling of [`OnOtherSender`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-enum OnOtherSenderGuc {
+pub(super) enum OnOtherSenderGuc {
     #[name = c"pause"]
     Pause,
     #[name = c"ignore"]
@@ -33,183 +28,58 @@ enum OnOtherSenderGuc {
 
 /// GUC spelling of [`OnUncertain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-enum OnUncertainGuc {
+pub(super) enum OnUncertainGuc {
     #[name = c"send"]
     Send,
     #[name = c"hold"]
     Hold,
 }
 
-static DEBOUNCE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
-static DEBOUNCE_MAX: GucSetting<i32> = GucSetting::<i32>::new(30_000);
-static AUTO_RESUME_AFTER: GucSetting<i32> = GucSetting::<i32>::new(2 * 3_600);
-static AGE_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(3_600);
-static REPLY_EXPIRY: GucSetting<i32> = GucSetting::<i32>::new(1_800);
-static HISTORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(30);
-static MAX_TOKENS: GucSetting<i32> = GucSetting::<i32>::new(4_096);
-static MAX_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(32);
-static ON_FAILURE: GucSetting<OnFailureGuc> =
+pub(super) static DEBOUNCE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
+pub(super) static DEBOUNCE_MAX: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+pub(super) static AUTO_RESUME_AFTER: GucSetting<i32> = GucSetting::<i32>::new(2 * 3_600);
+pub(super) static AGE_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(3_600);
+pub(super) static REPLY_EXPIRY: GucSetting<i32> = GucSetting::<i32>::new(1_800);
+pub(super) static HISTORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(30);
+pub(super) static MAX_TOKENS: GucSetting<i32> = GucSetting::<i32>::new(4_096);
+pub(super) static MAX_IN_FLIGHT: GucSetting<i32> = GucSetting::<i32>::new(32);
+pub(super) static ON_FAILURE: GucSetting<OnFailureGuc> =
     GucSetting::<OnFailureGuc>::new(OnFailureGuc::HandOver);
-static ON_OTHER_SENDER: GucSetting<OnOtherSenderGuc> =
+pub(super) static ON_OTHER_SENDER: GucSetting<OnOtherSenderGuc> =
     GucSetting::<OnOtherSenderGuc>::new(OnOtherSenderGuc::Pause);
-static ON_UNCERTAIN: GucSetting<OnUncertainGuc> =
+pub(super) static ON_UNCERTAIN: GucSetting<OnUncertainGuc> =
     GucSetting::<OnUncertainGuc>::new(OnUncertainGuc::Send);
-static TIMEZONE: GucSetting<Option<CString>> =
+pub(super) static TIMEZONE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"America/Sao_Paulo"));
-static GROUPS: GucSetting<bool> = GucSetting::<bool>::new(false);
-static REQUIRE_SECRET: GucSetting<bool> = GucSetting::<bool>::new(true);
+pub(super) static GROUPS: GucSetting<bool> = GucSetting::<bool>::new(false);
+pub(super) static REQUIRE_SECRET: GucSetting<bool> = GucSetting::<bool>::new(true);
 
-static ANTHROPIC_API_KEY: GucSetting<Option<CString>> =
+pub(super) static ANTHROPIC_API_KEY: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"env:ANTHROPIC_API_KEY"));
-static ANTHROPIC_BASE_URL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
-static ANTHROPIC_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
-static OPENAI_API_KEY: GucSetting<Option<CString>> =
+pub(super) static ANTHROPIC_BASE_URL: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(None);
+pub(super) static ANTHROPIC_MODEL: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(None);
+pub(super) static OPENAI_API_KEY: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"env:OPENAI_API_KEY"));
-static OPENAI_BASE_URL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
-static OPENAI_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+pub(super) static OPENAI_BASE_URL: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(None);
+pub(super) static OPENAI_MODEL: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(None);
 
-static WORKER: GucSetting<bool> = GucSetting::<bool>::new(true);
-static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(64);
-static POLL_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5_000);
-static MAINTENANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
-static KEEP_PROCESSED_EVENTS: GucSetting<i32> = GucSetting::<i32>::new(7);
-static LLM_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(90_000);
-static SEND_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
-static RETRY_DELAY: GucSetting<i32> = GucSetting::<i32>::new(2_000);
-static SETTLE_TIME: GucSetting<i32> = GucSetting::<i32>::new(10_000);
-static LINE_CHECK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(30_000);
+pub(super) static WORKER: GucSetting<bool> = GucSetting::<bool>::new(true);
+pub(super) static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(64);
+pub(super) static POLL_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5_000);
+pub(super) static MAINTENANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
+pub(super) static KEEP_PROCESSED_EVENTS: GucSetting<i32> = GucSetting::<i32>::new(7);
+pub(super) static LLM_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(90_000);
+pub(super) static SEND_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
+pub(super) static RETRY_DELAY: GucSetting<i32> = GucSetting::<i32>::new(2_000);
+pub(super) static SETTLE_TIME: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+pub(super) static LINE_CHECK_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 
 const A_DAY_IN_MS: i32 = 86_400_000;
 const A_YEAR_IN_S: i32 = 365 * 86_400;
-
-/// What a tenant behaves like where it says nothing itself. A copy: it may go to another thread.
-#[derive(Clone, Debug)]
-pub struct Behaviour {
-    pub debounce: Duration,
-    pub debounce_max: Duration,
-    pub auto_resume_after: Duration,
-    pub age_limit: Duration,
-    pub reply_expiry: Duration,
-    pub history_limit: i32,
-    pub max_tokens: i32,
-    pub max_in_flight: i32,
-    pub on_failure: OnFailure,
-    pub on_other_sender: OnOtherSender,
-    pub on_uncertain: OnUncertain,
-    pub timezone: String,
-    pub groups: bool,
-}
-
-/// Where the model of a provider is, for tenants that name no server of their own.
-#[derive(Clone, Debug)]
-pub struct ProviderDefaults {
-    /// `env:NAME` or `file:/path`; never the key itself.
-    pub key_source: Option<String>,
-    pub base_url: Option<String>,
-    pub model: Option<String>,
-}
-
-/// What the worker itself goes by.
-#[derive(Clone, Debug)]
-pub struct WorkerLimits {
-    pub enabled: bool,
-    pub threads: usize,
-    pub poll_interval: std::time::Duration,
-    /// None: the worker keeps no clock of its own (pg_cron does it).
-    pub maintenance_interval: Option<std::time::Duration>,
-    pub llm_timeout: std::time::Duration,
-    pub send_timeout: std::time::Duration,
-    pub retry_delay: std::time::Duration,
-    pub settle_time: Duration,
-    pub line_check_interval: std::time::Duration,
-}
-
-pub fn behaviour() -> Behaviour {
-    Behaviour {
-        debounce: milliseconds(&DEBOUNCE),
-        debounce_max: milliseconds(&DEBOUNCE_MAX),
-        auto_resume_after: seconds(&AUTO_RESUME_AFTER),
-        age_limit: seconds(&AGE_LIMIT),
-        reply_expiry: seconds(&REPLY_EXPIRY),
-        history_limit: HISTORY_LIMIT.get(),
-        max_tokens: MAX_TOKENS.get(),
-        max_in_flight: MAX_IN_FLIGHT.get(),
-        on_failure: match ON_FAILURE.get() {
-            OnFailureGuc::HandOver => OnFailure::HandOver,
-            OnFailureGuc::Fallback => OnFailure::Fallback,
-            OnFailureGuc::Both => OnFailure::Both,
-            OnFailureGuc::Nothing => OnFailure::Nothing,
-        },
-        on_other_sender: match ON_OTHER_SENDER.get() {
-            OnOtherSenderGuc::Pause => OnOtherSender::Pause,
-            OnOtherSenderGuc::Ignore => OnOtherSender::Ignore,
-        },
-        on_uncertain: match ON_UNCERTAIN.get() {
-            OnUncertainGuc::Send => OnUncertain::Send,
-            OnUncertainGuc::Hold => OnUncertain::Hold,
-        },
-        timezone: text(&TIMEZONE).unwrap_or_else(|| "UTC".to_owned()),
-        groups: GROUPS.get(),
-    }
-}
-
-pub fn anthropic() -> ProviderDefaults {
-    ProviderDefaults {
-        key_source: text(&ANTHROPIC_API_KEY),
-        base_url: text(&ANTHROPIC_BASE_URL),
-        model: text(&ANTHROPIC_MODEL),
-    }
-}
-
-pub fn openai() -> ProviderDefaults {
-    ProviderDefaults {
-        key_source: text(&OPENAI_API_KEY),
-        base_url: text(&OPENAI_BASE_URL),
-        model: text(&OPENAI_MODEL),
-    }
-}
-
-pub fn worker_limits() -> WorkerLimits {
-    let maintenance = MAINTENANCE_INTERVAL.get();
-    WorkerLimits {
-        enabled: WORKER.get(),
-        threads: usize::try_from(WORKER_THREADS.get()).unwrap_or(1),
-        poll_interval: plain_milliseconds(&POLL_INTERVAL),
-        maintenance_interval: (maintenance > 0)
-            .then(|| std::time::Duration::from_secs(u64::from(maintenance.unsigned_abs()))),
-        llm_timeout: plain_milliseconds(&LLM_TIMEOUT),
-        send_timeout: plain_milliseconds(&SEND_TIMEOUT),
-        retry_delay: plain_milliseconds(&RETRY_DELAY),
-        settle_time: milliseconds(&SETTLE_TIME),
-        line_check_interval: plain_milliseconds(&LINE_CHECK_INTERVAL),
-    }
-}
-
-pub fn require_secret() -> bool {
-    REQUIRE_SECRET.get()
-}
-
-/// Days that `auto_resume()` keeps processed events; 0 keeps them for ever.
-pub fn keep_processed_events() -> i32 {
-    KEEP_PROCESSED_EVENTS.get()
-}
-
-fn milliseconds(setting: &GucSetting<i32>) -> Duration {
-    Duration::milliseconds(i64::from(setting.get()))
-}
-
-fn seconds(setting: &GucSetting<i32>) -> Duration {
-    Duration::seconds(i64::from(setting.get()))
-}
-
-fn plain_milliseconds(setting: &GucSetting<i32>) -> std::time::Duration {
-    std::time::Duration::from_millis(u64::from(setting.get().unsigned_abs()))
-}
-
-fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
-    let value = setting.get()?.to_string_lossy().trim().to_owned();
-    (!value.is_empty()).then_some(value)
-}
 
 /// Registers every setting. Called once, by `_PG_init`, whether preloaded or not: none of them is
 /// PGC_POSTMASTER, which would be FATAL after the server has started.
