@@ -120,7 +120,7 @@ fn debounce_max_ends_the_waiting_for_somebody_who_never_stops() {
 fn an_answer_goes_to_the_jid_the_customer_wrote_from() {
     let scene = Scene::start(shared_cluster(), "lid");
     let maria = Person::with_phone(MARIA).and_lid("100000000000001");
-    scene.shop.customer_says(&maria.by_lid(), "By my hidden number").delivered();
+    scene.shop.customer_says(maria.by_lid(), "By my hidden number").delivered();
     assert_eq!(scene.shop.wait_for_sent(1, PATIENCE)[0].number, "100000000000001@lid");
     scene.wait_until_idle();
     scene.shop.customer_says(&maria, "By my open number").delivered();

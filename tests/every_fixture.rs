@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::sync::{Barrier, Mutex};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use postgres::Row;
 use serde_json::{Value, json};
 use support::payload::{fixture, webhook_fixture};
 use support::scene::SECRET_HEADER;
-use support::{Person, Scene, SceneOptions, shared_cluster, wait_until};
+use support::{Scene, SceneOptions, shared_cluster, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -181,8 +181,20 @@ fn post_all(scene: &Scene, bodies: &[&Value]) {
 
 #[test]
 fn every_webhook_in_any_order_several_times_and_at_once_acts_exactly_once() {
+    play_everything("pause", &["owner", "other"]);
+}
+
+/// Only the owner pauses the chat, so that more answers go out before that.
+#[test]
+fn the_same_holds_where_other_senders_are_machines() {
+    play_everything("ignore", &["owner"]);
+}
+
+/// `humans`: the senders that pause the chat.
+fn play_everything(on_other_sender: &str, humans: &[&str]) {
     // Without a debounce some answers are out before the first human has written.
     let options = SceneOptions::default().with("debounce", "0 s");
+    let options = options.with("on_other_sender", on_other_sender);
     let scene = Scene::start_with(shared_cluster(), "every_fixture", options);
     let webhooks = webhooks();
     let mut random = Rng::with_seed(seed());
@@ -203,7 +215,7 @@ fn every_webhook_in_any_order_several_times_and_at_once_acts_exactly_once() {
     assert_events(&scene, &webhooks, &sent);
     assert_messages(&scene, &webhooks, &sent);
     assert_answers(&scene);
-    assert_session(&scene, &webhooks);
+    assert_session(&scene, &webhooks, humans);
     assert_what_is_not_stored(&scene, &webhooks);
 }
 
@@ -306,7 +318,7 @@ fn assert_answers(scene: &Scene) {
 }
 
 /// All that was said was said in one chat, where humans have the last word.
-fn assert_session(scene: &Scene, webhooks: &[Webhook]) {
+fn assert_session(scene: &Scene, webhooks: &[Webhook], humans: &[&str]) {
     let latest = |senders: &[&str]| {
         let of_sender =
             webhooks.iter().filter(|w| w.sender().is_some_and(|s| senders.contains(&s)));
@@ -322,7 +334,7 @@ fn assert_session(scene: &Scene, webhooks: &[Webhook]) {
     assert!(["human_takeover", "other_sender"].contains(&row.get(2)), "{row:?}");
     let seconds = |column| row.get::<_, chrono::DateTime<chrono::Utc>>(column).timestamp();
     assert_eq!(Some(seconds(3)), latest(&["customer"]));
-    assert_eq!(Some(seconds(4)), latest(&["owner", "other"]));
+    assert_eq!(Some(seconds(4)), latest(humans));
     let aliases = "SELECT jid::text FROM whaply.chat_aliases WHERE chat_id = $1 AND jid <> $1";
     assert_eq!(scene.db.column::<String>(aliases, &[&CUSTOMER]), [CUSTOMER_LID]);
 }
@@ -336,55 +348,4 @@ fn assert_what_is_not_stored(scene: &Scene, webhooks: &[Webhook]) {
         let found = "SELECT count(*) FROM whaply.messages WHERE strpos(raw::text, $1) > 0";
         assert_eq!(scene.db.value::<i64>(found, &[&part]), 0, "{part}");
     }
-}
-
-/// Each kind of event that leaves a row, from sixteen sessions that all begin at the same moment.
-#[test]
-fn one_payload_in_sixteen_connections_at_once_acts_once() {
-    const SESSIONS: usize = 16;
-    let scene = Scene::start(shared_cluster(), "sixteen");
-    assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
-    let line = scene.shop.line();
-    let maria = Person::with_phone("5511999990001").and_lid("100000000000001");
-    let now = chrono::Utc::now();
-    let text = |text: &str| json!({ "conversation": text });
-    let question = line.customer_message(&maria, "Q1", text("Oi?"), "conversation", now);
-    let payloads = [
-        ("messages.upsert", question, "ai_queued"),
-        ("messages.edited", line.edit("Q1", "Olá?", now), "edited"),
-        ("messages.edited", line.edit("Q0", "Antes de tudo", now), "edited_early"),
-        ("messages.delete", maria.key("Q1", false), "deleted"),
-        ("messages.upsert", line.owner_message(&maria, "H1", "Eu atendo", now), "paused"),
-        ("send.message", line.api_message(maria.jid(), "A1", "Olá!", now), "other_sender"),
-    ];
-    let mut sessions: Vec<_> = (0..SESSIONS).map(|_| scene.db.connect()).collect();
-    for (event, data, action) in payloads {
-        let payload = line.envelope(event, data, "");
-        let start = Barrier::new(SESSIONS);
-        let answers: Vec<Value> = thread::scope(|scope| {
-            let calls: Vec<_> = sessions
-                .iter_mut()
-                .map(|session| {
-                    scope.spawn(|| {
-                        start.wait();
-                        let row = session.query_one("SELECT whaply.ingest($1)", &[&payload]);
-                        row.expect("it is taken").get(0)
-                    })
-                })
-                .collect();
-            calls.into_iter().map(|call| call.join().expect("no panic")).collect()
-        });
-        assert!(answers.iter().all(|answer| answer["action"] == action), "{event}: {answers:?}");
-        let firsts = answers.iter().filter(|answer| answer["duplicate"] == false).count();
-        assert_eq!(firsts, 1, "{event}: {answers:?}");
-    }
-    let counts = scene.db.rows(
-        "SELECT (SELECT count(*) FROM whaply.processed_events), (SELECT count(*) FROM whaply.messages),
-                (SELECT count(*) FROM whaply.sessions), (SELECT count(*) FROM whaply.replies),
-                (SELECT sum(wanted) FROM whaply.replies)",
-        &[],
-    );
-    let counts: Vec<i64> = (0..5).map(|column| counts[0].get(column)).collect();
-    // The reply was wanted by the question, its edit and its deletion.
-    assert_eq!(counts, [6, 4, 1, 1, 3]);
 }

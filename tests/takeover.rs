@@ -27,6 +27,7 @@ fn two_parts() -> LlmBehaviour {
 #[track_caller]
 fn assert_owner_has_the_word(scene: &Scene, question: &Said, sent: usize) {
     scene.somebody_else_is_answered();
+    scene.wait_until_idle();
     assert_eq!(scene.texts_to(MARIA).len(), sent);
     let reply = scene.replies().remove(0);
     assert_eq!(reply.state, "cancelled");
@@ -36,9 +37,6 @@ fn assert_owner_has_the_word(scene: &Scene, question: &Said, sent: usize) {
     assert!(session.is_paused);
     assert_eq!(session.pause_reason.as_deref(), Some("human_takeover"));
     assert!(session.last_human_at.is_some());
-    for delivery in scene.deliveries().iter().filter(|delivery| delivery.text != "Answer") {
-        assert!(!["pending", "sending", "uncertain"].contains(&delivery.state.as_str()));
-    }
 }
 
 #[test]
@@ -136,9 +134,8 @@ fn a_takeover_during_the_last_part_pauses_too() {
 fn a_pause_during_a_send_keeps_the_next_part_back() {
     let scene = Scene::start(shared_cluster(), "paused_sending");
     let sending = Gate::closed();
-    let options = [SendBehaviour::HoldThenOk(sending.clone()), SendBehaviour::Ok];
     scene.llm.next(two_parts());
-    options.into_iter().for_each(|behaviour| scene.shop.next_send(behaviour));
+    scene.shop.next_send(SendBehaviour::HoldThenOk(sending.clone()));
     scene.shop.customer_says(MARIA, "Tell me all").delivered();
     sending.wait_until_reached(PATIENCE);
     scene.db.execute("SELECT whaply.pause_session('loja-demo', '5511999990001')");

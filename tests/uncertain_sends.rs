@@ -149,6 +149,17 @@ fn a_tenant_may_hold_what_was_not_found() {
     assert_held(&scene, 1);
 }
 
+#[test]
+fn a_message_that_is_lost_five_times_is_held() {
+    let scene = scene_with_history(shared_cluster(), "lost_five", SceneOptions::default());
+    (0..5).for_each(|_| scene.shop.next_send(SendBehaviour::Cut));
+    scene.shop.customer_says(MARIA, "Are you open?").delivered();
+    let reply = scene.wait_for_reply("failed");
+    assert!(reply.why().contains("held"), "{}", reply.why());
+    assert_eq!(scene.deliveries()[1].attempt, 5);
+    assert_eq!(scene.shop.sent().len(), 1);
+}
+
 /// Evolution can fail between sending and storing; then its store proves nothing.
 #[test]
 fn a_400_with_unknown_words_is_held() {
