@@ -30,8 +30,7 @@ pub fn settle_all(now: DateTime<Utc>) -> Result<usize> {
 fn settle(chat: &Chat, pending: &PendingEcho, now: DateTime<Utc>) -> Result<()> {
     let Ok(payload) = webhook::read(&pending.raw) else { return Ok(()) };
     let Body::Message(message) = &payload.body else { return Ok(()) };
-    let Some(tenant) = tenants::by_instance(&payload.envelope.instance, &settings::behaviour())?
-    else {
+    let Some(tenant) = tenants::by_id(chat.tenant_id, &settings::behaviour())? else {
         return Ok(());
     };
     let facts = ChatFacts {

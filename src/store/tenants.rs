@@ -44,17 +44,29 @@ pub struct Assistant {
     pub fallback_text: Option<String>,
 }
 
+/// What [`read_tenant`] reads, of the tenant that a condition names.
+macro_rules! select_tenant {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, mode, groups, extract(epoch FROM age_limit)::float8, \
+                    extract(epoch FROM auto_resume_after)::float8, on_other_sender, auto_reply_texts, test_chats, \
+                    extract(epoch FROM debounce)::float8, extract(epoch FROM debounce_max)::float8, \
+                    coalesce(connection_state, 'open') = 'open' \
+               FROM whaply.tenants WHERE ",
+            $condition
+        )
+    };
+}
+
 /// The tenant of an instance, None if there is none.
 pub fn by_instance(instance: &str, defaults: &Behaviour) -> Result<Option<Tenant>> {
-    sql::query_one(
-        "SELECT id, mode, groups, extract(epoch FROM age_limit)::float8, \
-                extract(epoch FROM auto_resume_after)::float8, on_other_sender, auto_reply_texts, test_chats, \
-                extract(epoch FROM debounce)::float8, extract(epoch FROM debounce_max)::float8, \
-                coalesce(connection_state, 'open') = 'open' \
-           FROM whaply.tenants WHERE instance_name = $1",
-        &[instance.into()],
-        |row| read_tenant(row, defaults),
-    )
+    let sql = select_tenant!("instance_name = $1");
+    sql::query_one(sql, &[instance.into()], |row| read_tenant(row, defaults))
+}
+
+/// The tenant of a row that is stored already: its instance may have another name by now.
+pub fn by_id(id: i32, defaults: &Behaviour) -> Result<Option<Tenant>> {
+    sql::query_one(select_tenant!("id = $1"), &[id.into()], |row| read_tenant(row, defaults))
 }
 
 fn read_tenant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Tenant> {

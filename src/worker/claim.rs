@@ -4,12 +4,12 @@
 use chrono::{DateTime, Utc};
 
 use super::jobs::{Job, ReplyClaim};
+use super::terms::Terms;
 use super::{keys, record};
 use crate::conversation::{Action, Mode, prompt};
 use crate::error::Result;
 use crate::intake::consequences;
 use crate::llm::{Prompt, Speaker};
-use crate::settings::{Behaviour, WorkerLimits};
 use crate::store::messages::HistoryRow;
 use crate::store::replies::{self, End, Reply};
 use crate::store::tenants::{self, Assistant};
@@ -20,24 +20,15 @@ use crate::webhook;
 const LEASE_FACTOR: i32 = 2;
 
 /// Claims a reply, unless somebody holds it or its chat.
-pub fn begin(
-    id: i64,
-    defaults: &Behaviour,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
-) -> Result<Option<Job>> {
+pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
     match replies::lock_waiting(id)? {
-        Some(reply) => claim(&reply, defaults, limits, now),
+        Some(reply) => claim(&reply, terms),
         None => Ok(None),
     }
 }
 
-fn claim(
-    reply: &Reply,
-    defaults: &Behaviour,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
-) -> Result<Option<Job>> {
+fn claim(reply: &Reply, terms: Terms<'_>) -> Result<Option<Job>> {
+    let Terms { defaults, limits, now } = terms;
     let Some(session) = sessions::try_lock(&reply.chat)? else { return Ok(None) };
     let Some(assistant) = tenants::assistant(reply.chat.tenant_id, defaults)? else {
         return Ok(None);

@@ -1,12 +1,11 @@
 //! What is due, in the order in which it gets threads: what is written already goes out before
 //! anything new is generated. It lists and begins; it decides nothing about a reply.
 
-use chrono::{DateTime, Utc};
-
 use super::jobs::Job;
+use super::terms::Terms;
 use super::{claim, lookup, send};
 use crate::error::Result;
-use crate::settings::{Behaviour, WorkerLimits};
+use crate::settings::Behaviour;
 use crate::store::{deliveries, replies};
 
 /// One thing to begin, by the id of its row.
@@ -35,16 +34,11 @@ pub fn list(free: usize, models: usize, defaults: &Behaviour) -> Result<Vec<Due>
 impl Due {
     /// The call to make once the transaction has committed. None: there is nothing to do any more,
     /// or somebody holds the chat.
-    pub fn begin(
-        self,
-        defaults: &Behaviour,
-        limits: &WorkerLimits,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Job>> {
+    pub fn begin(self, terms: Terms<'_>) -> Result<Option<Job>> {
         match self {
-            Self::Send(id) => send::begin(id, defaults, limits, now),
-            Self::LookUp(id) => lookup::begin(id, defaults, limits, now),
-            Self::Answer(id) => claim::begin(id, defaults, limits, now),
+            Self::Send(id) => send::begin(id, terms),
+            Self::LookUp(id) => lookup::begin(id, terms),
+            Self::Answer(id) => claim::begin(id, terms),
         }
     }
 }

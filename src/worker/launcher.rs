@@ -87,10 +87,14 @@ impl Launcher {
             if watched.started_at.elapsed() >= LIVED_WELL {
                 watched.backoff = FIRST_RESTART;
             }
-            watched.restart_at = Instant::now() + watched.backoff;
-            watched.backoff = (watched.backoff * 2).min(LONGEST_RESTART);
-            if self.board.slot(database).is_some_and(|slot| slot.status() == Status::NotNeeded) {
-                self.not_needed.insert(database);
+            match self.board.slot(database).map(|slot| slot.status()) {
+                Some(Status::NotNeeded) => drop(self.not_needed.insert(database)),
+                // Stopped on purpose: it may start again at once.
+                Some(Status::Stopped) => watched.restart_at = Instant::now(),
+                _ => {
+                    watched.restart_at = Instant::now() + watched.backoff;
+                    watched.backoff = (watched.backoff * 2).min(LONGEST_RESTART);
+                }
             }
         }
         let (board, not_needed) = (self.board, &self.not_needed);

@@ -8,11 +8,11 @@ use chrono::{DateTime, Utc};
 use super::jobs::{Job, SendClaim};
 use super::record::Recorded;
 use super::send;
+use super::terms::Terms;
 use crate::conversation::trace::{CLOCK_SLACK, Kept, Trace, look_for};
 use crate::conversation::{OnUncertain, retry};
 use crate::error::Result;
 use crate::evolution::{FoundMessage, SentMessage};
-use crate::settings::{Behaviour, WorkerLimits};
 use crate::store::deliveries::{self, Delivery};
 use crate::store::tenants::{self, Assistant};
 use crate::store::{chat_aliases, processed_events, sessions};
@@ -21,12 +21,8 @@ use crate::store::{chat_aliases, processed_events, sessions};
 const LOOKS: i32 = 2;
 
 /// Begins a look, and puts off the next one, so that it is not begun twice.
-pub fn begin(
-    id: i64,
-    defaults: &Behaviour,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
-) -> Result<Option<Job>> {
+pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
+    let Terms { defaults, limits, now } = terms;
     let Some(delivery) = deliveries::find(id, &["uncertain"])? else { return Ok(None) };
     let Some(session) = sessions::try_lock(&delivery.chat)? else { return Ok(None) };
     if confirmed_by_echo(&delivery, now)? {
@@ -55,10 +51,9 @@ pub fn begin(
 pub fn ended(
     claim: SendClaim,
     result: &std::result::Result<Vec<FoundMessage>, String>,
-    defaults: &Behaviour,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
+    terms: Terms<'_>,
 ) -> Result<Recorded> {
+    let Terms { defaults, limits, now } = terms;
     let Some(delivery) = deliveries::find(claim.delivery_id, &["uncertain"])? else {
         return Ok(Recorded::Done);
     };

@@ -18,6 +18,7 @@ mod record;
 mod register;
 mod rounds;
 mod send;
+mod terms;
 mod wake;
 
 pub use register::{

@@ -4,12 +4,12 @@
 use chrono::{DateTime, Utc};
 
 use super::jobs::ReplyClaim;
+use super::terms::Terms;
 use crate::conversation::split::{self, Split};
 use crate::conversation::{Action, Mode, PauseReason, retry, whatsapp_text};
 use crate::error::Result;
 use crate::intake::consequences;
 use crate::llm::{Answer, Failure, FailureClass, Provider};
-use crate::settings::{Behaviour, WorkerLimits};
 use crate::store::deliveries::{self, Kind};
 use crate::store::replies::{self, Answered, End, OpenState, Reply, Requeue};
 use crate::store::tenants::{self, Assistant};
@@ -27,10 +27,9 @@ pub fn generated(
     claim: ReplyClaim,
     provider: Provider,
     result: &std::result::Result<Answer, Failure>,
-    defaults: &Behaviour,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
+    terms: Terms<'_>,
 ) -> Result<Recorded> {
+    let Terms { defaults, now, .. } = terms;
     let Some(reply) = replies::open_by_id(claim.reply_id)? else { return Ok(Recorded::Done) };
     let Some(session) = sessions::try_lock(&reply.chat)? else { return Ok(Recorded::Held) };
     // Read again under the lock: the claim may have ended while it was awaited.
@@ -55,8 +54,8 @@ pub fn generated(
             let due_at = now + chrono::Duration::from_std(assistant.debounce).unwrap_or_default();
             replies::requeue(reply.id, Requeue::Stale, due_at, None)?;
         }
-        Ok(answer) => use_answer(&reply, &assistant, provider, answer, limits, now)?,
-        Err(failure) => after_failure(&reply, &assistant, failure, limits, now)?,
+        Ok(answer) => use_answer(&reply, &assistant, provider, answer, terms)?,
+        Err(failure) => after_failure(&reply, &assistant, failure, terms)?,
     }
     Ok(Recorded::Done)
 }
@@ -72,13 +71,12 @@ fn use_answer(
     assistant: &Assistant,
     provider: Provider,
     answer: &Answer,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
+    terms: Terms<'_>,
 ) -> Result<()> {
     let text = whatsapp_text::from_markdown(&answer.text);
     let Split { parts, cut_characters } = split::split(&text, split::PART_LIMIT, split::MOST_PARTS);
     if parts.is_empty() {
-        return after_failure(reply, assistant, &nothing_but_marks(), limits, now);
+        return after_failure(reply, assistant, &nothing_but_marks(), terms);
     }
     replies::answered(
         reply.id,
@@ -134,9 +132,9 @@ fn after_failure(
     reply: &Reply,
     assistant: &Assistant,
     failure: &Failure,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
+    terms: Terms<'_>,
 ) -> Result<()> {
+    let Terms { limits, now, .. } = terms;
     let attempts = reply.attempt - reply.deferrals - reply.requeues;
     let (why, wait) = if !failure.class.is_attempt() {
         let deferrals = reply.deferrals.unsigned_abs() + 1;

@@ -15,6 +15,7 @@ use super::jobs::{Done, Job};
 use super::line::{self, LineChecks};
 use super::pool::Pool;
 use super::record::Recorded;
+use super::terms::Terms;
 use super::{lookup, record, send};
 use crate::error::Result;
 use crate::intake::echo;
@@ -116,23 +117,23 @@ impl Rounds {
         let (free, models) = (self.pool.free(), self.models_may_take(limits));
         let (claims, lines, known) = (&self.claims, &mut self.lines, self.extension);
         transaction(|| {
+            let terms = Terms { defaults: &defaults, limits, now: Utc::now() };
             let mut round = Round { presence: extension::presence(known)?, ..Round::default() };
             if round.presence != Presence::Ready {
                 return Ok(round);
             }
             for (index, done) in arrived.iter().enumerate() {
-                if write(done, &defaults, limits)? == Recorded::Held {
+                if write(done, terms)? == Recorded::Held {
                     round.held.push(index);
                 }
             }
             if maintain {
                 maintain_tables(&defaults, claims)?;
             }
-            let now = Utc::now();
-            echo::settle_all(now)?;
+            echo::settle_all(terms.now)?;
             for due in due::list(free, models, &defaults)? {
                 if round.jobs.len() < free {
-                    round.jobs.extend(due.begin(&defaults, limits, now)?);
+                    round.jobs.extend(due.begin(terms)?);
                 }
             }
             let left = free.saturating_sub(round.jobs.len());
@@ -206,8 +207,9 @@ impl Rounds {
     /// A round failed: all of it once more, each thing alone. A result is kept until it is written.
     fn run_singly(&mut self, arrived: Vec<Done>, limits: &WorkerLimits) {
         let defaults = settings::behaviour();
+        let terms = || Terms { defaults: &defaults, limits, now: Utc::now() };
         for done in arrived {
-            match self.alone(|_| write(&done, &defaults, limits)) {
+            match self.alone(|_| write(&done, terms())) {
                 Some(Recorded::Done) => self.claims.forget(&done),
                 Some(Recorded::Held) | None => self.claims.unrecorded.push(done),
             }
@@ -221,7 +223,7 @@ impl Rounds {
         let due: Vec<Due> = self.alone(|_| due::list(free, models, &defaults)).unwrap_or_default();
         for due in due {
             if self.pool.free() > 0
-                && let Some(Some(job)) = self.alone(|_| due.begin(&defaults, limits, Utc::now()))
+                && let Some(Some(job)) = self.alone(|_| due.begin(terms()))
             {
                 self.start(job);
             }
@@ -279,15 +281,14 @@ fn maintain_tables(defaults: &Behaviour, claims: &Claims) -> Result<()> {
 }
 
 /// Writes one result. Safe to repeat: each is written by its claim.
-fn write(done: &Done, defaults: &Behaviour, limits: &WorkerLimits) -> Result<Recorded> {
-    let now = Utc::now();
+fn write(done: &Done, terms: Terms<'_>) -> Result<Recorded> {
     match done {
         Done::Generated { claim, provider, result } => {
-            record::generated(*claim, *provider, result, defaults, limits, now)
+            record::generated(*claim, *provider, result, terms)
         }
-        Done::Sent { claim, outcome } => send::ended(*claim, outcome, defaults, limits, now),
-        Done::NotStarted { claim } => send::not_started(*claim, now),
-        Done::LookedUp { claim, result } => lookup::ended(*claim, result, defaults, limits, now),
+        Done::Sent { claim, outcome } => send::ended(*claim, outcome, terms),
+        Done::NotStarted { claim } => send::not_started(*claim, terms.now),
+        Done::LookedUp { claim, result } => lookup::ended(*claim, result, terms),
         Done::Line { tenant_id, result } => {
             line::answered(*tenant_id, result).map(|()| Recorded::Done)
         }

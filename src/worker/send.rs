@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::jobs::{Job, SendClaim};
 use super::record::{self, Recorded};
+use super::terms::Terms;
 use super::{keys, lookup};
 use crate::conversation::{Action, Mode, Sender, retry};
 use crate::error::Result;
@@ -14,7 +15,6 @@ use crate::evolution::{
     self, Instance, NotSent as Refusal, NotSentClass, SendOutcome, SentMessage, Uncertain,
 };
 use crate::intake::consequences;
-use crate::settings::{Behaviour, WorkerLimits};
 use crate::store::deliveries::{self, Delivery, Kind, NotSent};
 use crate::store::messages::OwnMessage;
 use crate::store::replies::{self, End, Reply};
@@ -24,12 +24,8 @@ use crate::store::{chat_aliases, messages, processed_events, sessions, transacti
 use crate::webhook::LineState;
 
 /// Begins a send, if it still may be sent.
-pub fn begin(
-    id: i64,
-    defaults: &Behaviour,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
-) -> Result<Option<Job>> {
+pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
+    let Terms { defaults, limits, now } = terms;
     let Some(found) = deliveries::find(id, &["pending"])? else { return Ok(None) };
     let Some(session) = sessions::try_lock(&found.chat)? else { return Ok(None) };
     let Some(delivery) = deliveries::find(id, &["pending"])? else { return Ok(None) };
@@ -121,13 +117,8 @@ pub fn instance_of(assistant: &Assistant) -> std::result::Result<Instance, Strin
 }
 
 /// Writes what a send came to, whatever became of its reply meanwhile.
-pub fn ended(
-    claim: SendClaim,
-    outcome: &SendOutcome,
-    defaults: &Behaviour,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
-) -> Result<Recorded> {
+pub fn ended(claim: SendClaim, outcome: &SendOutcome, terms: Terms<'_>) -> Result<Recorded> {
+    let Terms { defaults, now, .. } = terms;
     let Some(found) = deliveries::find(claim.delivery_id, &["sending"])? else {
         return Ok(Recorded::Done);
     };
@@ -145,10 +136,8 @@ pub fn ended(
     };
     match outcome {
         SendOutcome::Sent(message) => confirmed(&delivery, message, now)?,
-        SendOutcome::NotSent(refusal) => not_sent(&delivery, &assistant, refusal, limits, now)?,
-        SendOutcome::Uncertain(uncertain) => {
-            unknown_end(&delivery, &assistant, uncertain, limits, now)?
-        }
+        SendOutcome::NotSent(refusal) => not_sent(&delivery, &assistant, refusal, terms)?,
+        SendOutcome::Uncertain(uncertain) => unknown_end(&delivery, &assistant, uncertain, terms)?,
     }
     Ok(Recorded::Done)
 }
@@ -218,9 +207,9 @@ fn not_sent(
     delivery: &Delivery,
     assistant: &Assistant,
     refusal: &Refusal,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
+    terms: Terms<'_>,
 ) -> Result<()> {
+    let Terms { limits, now, .. } = terms;
     let attempts = (delivery.attempt - delivery.deferrals).unsigned_abs();
     let deferrals = delivery.deferrals.unsigned_abs() + 1;
     let (wait, deferred) = match refusal.class {
@@ -251,9 +240,9 @@ fn unknown_end(
     delivery: &Delivery,
     assistant: &Assistant,
     uncertain: &Uncertain,
-    limits: &WorkerLimits,
-    now: DateTime<Utc>,
+    terms: Terms<'_>,
 ) -> Result<()> {
+    let Terms { limits, now, .. } = terms;
     if lookup::confirmed_by_echo(delivery, now)? {
         return Ok(());
     }
