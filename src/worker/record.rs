@@ -176,6 +176,7 @@ pub fn give_up(
     }
     processed_events::close_questions(chat, reply.id, since, false, Action::AiFailed)?;
     replies::finish(reply.id, End::Failed, Some(error))?;
+    pgrx::log!("whaply: reply {} of {} failed: {error}", reply.id, assistant.instance_name);
     deliveries::cancel_of_reply(reply.id, "the reply failed")?;
     if let Some(text) =
         assistant.fallback_text.as_deref().filter(|_| assistant.on_failure.sends_fallback())
