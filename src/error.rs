@@ -32,7 +32,7 @@ pub enum Error {
     #[error("{message}")]
     NotPossible { message: String, hint: &'static str },
     /// A statement of ours failed in a way that PostgreSQL itself did not raise.
-    #[error("whaply: {0}")]
+    #[error("{0}")]
     Internal(String),
 }
 
