@@ -165,9 +165,12 @@ impl Rounds {
     }
 
     /// The claim of this job is committed.
-    fn start(&mut self, job: Job) {
-        if let Job::Generate { claim, .. } = &job {
-            self.claims.hold(claim.reply_id);
+    fn start(&mut self, mut job: Job) {
+        match &mut job {
+            Job::Generate { claim, .. } => self.claims.hold(claim.reply_id),
+            // The commit itself may have waited for a slow disk.
+            Job::Send { committed_at, .. } => *committed_at = Instant::now(),
+            Job::LookUp { .. } | Job::AskLine { .. } => {}
         }
         self.pool.run(job);
     }
