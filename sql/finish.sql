@@ -116,6 +116,7 @@ COMMENT ON FUNCTION whaply.worker_status() IS '{status, pid, preloaded} of the r
 COMMENT ON FUNCTION whaply.wait_until_idle(interval) IS 'Waits until the worker has nothing open; false if the time is over first. For tests: not in a transaction that has written';
 COMMENT ON FUNCTION whaply.adopt_tenants() IS 'Makes this database the one that speaks for its tenants, after a restore. Fails open replies older than reply_expiry. Returns how many tenants were elsewhere';
 COMMENT ON FUNCTION whaply.home_id() IS 'Names this database: system identifier and OID. A copy has another';
+COMMENT ON FUNCTION whaply.check_tenant() IS 'Trigger: refuses what a tenant cannot be set to (23502, 23514), without printing the row, which holds keys';
 COMMENT ON FUNCTION whaply.touch_updated_at() IS 'Trigger: updated_at moves with every update that does not move it itself';
 COMMENT ON FUNCTION whaply.extension_created() IS 'Called by the extension''s script: the worker starts when CREATE EXTENSION commits';
 

@@ -5,7 +5,7 @@ SELECT pe.processed_at, t.instance_name, m.chat_id, pe.message_id, pe.event_type
   FROM whaply.processed_events pe
   JOIN whaply.tenants t ON t.id = pe.tenant_id
   LEFT JOIN whaply.messages m ON m.tenant_id = pe.tenant_id AND m.message_id = pe.message_id
- ORDER BY pe.processed_at DESC, pe.id DESC;
+ ORDER BY pe.id DESC;
 
 CREATE VIEW whaply.resumable_sessions AS
 SELECT s.id, t.instance_name, s.chat_id, s.pause_reason, s.last_human_at, now() - s.last_human_at AS idle_duration
@@ -16,7 +16,8 @@ SELECT s.id, t.instance_name, s.chat_id, s.pause_reason, s.last_human_at, now() 
         OR (s.paused_until IS NULL
             AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))
             AND s.last_human_at < now() - coalesce(t.auto_resume_after,
-                                                   current_setting('whaply.auto_resume_after')::interval)))
+                                                   current_setting('whaply.auto_resume_after', true)::interval,
+                                                   interval '2 hours')))
  ORDER BY s.last_human_at;
 
 CREATE VIEW whaply.unanswered_chats AS
@@ -72,6 +73,10 @@ SELECT NULL::varchar AS instance_name, 'worker' AS subject, 'no reply worker run
        'SELECT whaply.start_worker(); or set shared_preload_libraries = ''whaply''' AS what_to_do
  WHERE NOT pg_is_in_recovery() AND (whaply.worker_status() ->> 'pid') IS NULL
 UNION ALL
+SELECT NULL, 'worker', 'the setting whaply.worker is off: nothing is answered or sent',
+       'ALTER SYSTEM SET whaply.worker = on; SELECT pg_reload_conf()'
+ WHERE NOT coalesce(current_setting('whaply.worker', true)::boolean, true)
+UNION ALL
 SELECT t.instance_name, 'home', 'this database is a copy: the tenant is served elsewhere, nothing is sent from here',
        'SELECT whaply.adopt_tenants(); in the one database that shall speak'
   FROM whaply.tenants t WHERE t.home IS DISTINCT FROM whaply.home_id()
@@ -93,5 +98,5 @@ SELECT t.instance_name, 'deliveries', 'a message to ' || d.chat_id || ' is ' || 
  WHERE d.state = 'uncertain' OR (d.state = 'failed' AND d.finished_at > now() - interval '24 hours')
 UNION ALL
 SELECT t.instance_name, 'secret', 'the tenant has no webhook_secret: its webhooks are refused',
-       'UPDATE whaply.tenants SET webhook_secret = ... , or SET whaply.require_secret = off'
+       'UPDATE whaply.tenants SET webhook_secret = ...; or ALTER SYSTEM SET whaply.require_secret = off and reload'
   FROM whaply.tenants t WHERE t.webhook_secret IS NULL;

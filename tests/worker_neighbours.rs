@@ -100,7 +100,7 @@ fn a_chat_whose_rows_cannot_be_written_keeps_back_no_other_and_is_answered_once_
     let refused = scene.shop.customer_says(maria(), "Não consigo").delivered();
     wait_until("the round to fail", LIMIT, || {
         let log = shared_cluster().log();
-        let failed = log.contains("could not finish a round: whaply: the rule of the house");
+        let failed = log.contains("could not finish a round: the rule of the house");
         if failed { Ok(()) } else { Err(log) }
     });
     for question in ["Consigo?", "E de novo?"] {

@@ -16,9 +16,9 @@ fn home_id() -> String {
 
 #[pg_extern]
 fn adopt_tenants() -> i64 {
-    let (expiry, settle) =
-        (settings::behaviour().reply_expiry, settings::worker_limits().settle_time);
-    let adopted = or_raise(adoption::adopt_tenants(expiry, settle));
+    let expiry = settings::behaviour().reply_expiry;
+    let limits = settings::worker_limits();
+    let adopted = or_raise(adoption::adopt_tenants(expiry, limits.call_time(), limits.settle_time));
     worker::wake_at_commit();
     i64::try_from(adopted).unwrap_or(i64::MAX)
 }

@@ -33,11 +33,11 @@ fn retry_all(instance_name: Option<&str>, since: Option<TimestampWithTimeZone>) 
 fn retry(id: i64) -> Result<bool> {
     let Some(chat) = replies::find_failed(id)? else { return Ok(false) };
     let Some(session) = sessions::lock(&chat)? else { return Ok(false) };
-    if session.pause_reason.as_deref() == Some(PauseReason::AiFailed.as_str()) {
-        sessions::resume(&chat)?;
-    }
     if !replies::reopen(id, transaction::now())? {
         return Ok(false);
+    }
+    if session.pause_reason.as_deref() == Some(PauseReason::AiFailed.as_str()) {
+        sessions::resume(&chat)?;
     }
     replies::reopen_questions(id)?;
     worker::wake_at_commit();

@@ -13,6 +13,9 @@ use crate::store::{Chat, sessions, tenants, transaction};
 /// `varchar(100)` of `sessions.pause_reason`.
 const REASON_LIMIT: usize = 100;
 
+/// Far beyond any pause with an end, and far below where the arithmetic of times overflows.
+const LONGEST_PAUSE: Duration = Duration::days(10 * 365);
+
 #[pg_extern]
 fn pause_session(
     instance_name: Option<&str>,
@@ -39,7 +42,8 @@ fn pause(
             hint: "Give a short word, as in 'vip'.",
         });
     }
-    let until = duration.map(|duration| transaction::now() + length_of(&duration));
+    let length = duration.as_ref().map(length_of).transpose()?;
+    let until = length.map(|length| transaction::now() + length);
     // A chat never seen is made paused, so that a block list is one SELECT.
     sessions::create_and_lock(&chat)?;
     let changed = sessions::pause(&chat, reason, until)?;
@@ -73,7 +77,20 @@ pub(super) fn named_chat(instance_name: Option<&str>, chat_id: Option<&str>) -> 
     chat_in_any_writing(tenant_id, given(chat_id, "chat_id")?)
 }
 
-/// A month counts as 30 days, as PostgreSQL itself does where it compares intervals.
-fn length_of(interval: &Interval) -> Duration {
-    Duration::microseconds(i64::try_from(interval.as_micros()).unwrap_or(i64::MAX))
+/// How long a pause for a time is. A month counts as 30 days, as PostgreSQL itself does where it
+/// compares intervals; its infinite intervals (17 and later) are the longest and shortest of all.
+fn length_of(duration: &Interval) -> Result<Duration> {
+    let refused = |reason: String| Error::InvalidArgument {
+        argument: "duration",
+        reason,
+        hint: "Give a time as in '1 hour', or no duration for a pause until resume_session.",
+    };
+    let length = i64::try_from(duration.as_micros()).map_or(Duration::MAX, Duration::microseconds);
+    if duration.as_micros() <= 0 {
+        return Err(refused("it is not longer than 0".to_owned()));
+    }
+    if length > LONGEST_PAUSE {
+        return Err(refused(format!("it is longer than {} days", LONGEST_PAUSE.num_days())));
+    }
+    Ok(length)
 }

@@ -13,7 +13,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The column has a CHECK, so that any other text is one of a later version: the quietest wins.
+    /// The column is checked, so that any other text is one of a later version: the quietest wins.
     pub fn from_column(text: &str) -> Self {
         match text {
             "on" => Self::On,

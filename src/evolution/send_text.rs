@@ -113,10 +113,13 @@ fn read_response(response: &HttpResponse) -> SendOutcome {
 /// On the Cloud API channel Evolution answers 201 with Meta's error object in place of a message.
 fn read_accepted(response: &HttpResponse) -> SendOutcome {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-    if let Some(id) = body["key"]["id"].as_str().filter(|id| !id.is_empty()) {
+    if let Some(id) = body["key"]["id"].as_str().filter(|id| is_identifier(id)) {
         return SendOutcome::Sent(SentMessage {
             message_id: id.to_owned(),
-            jid: body["key"]["remoteJid"].as_str().map(str::to_owned),
+            jid: body["key"]["remoteJid"]
+                .as_str()
+                .filter(|jid| is_identifier(jid))
+                .map(str::to_owned),
             sent_at: body["messageTimestamp"].as_i64(),
         });
     }
@@ -129,6 +132,15 @@ fn read_accepted(response: &HttpResponse) -> SendOutcome {
         }
         None => uncertain(&answered(CALL, response.status, "without a message id")),
     }
+}
+
+/// No identifier of WhatsApp is longer, and the columns that hold one are not either.
+const LONGEST_IDENTIFIER: usize = 255;
+
+fn is_identifier(text: &str) -> bool {
+    !text.is_empty()
+        && text.chars().count() <= LONGEST_IDENTIFIER
+        && !text.contains(char::is_control)
 }
 
 /// Error codes of the WhatsApp Cloud API. Those not listed are about this message or recipient:

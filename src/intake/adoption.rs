@@ -1,7 +1,7 @@
 //! A copy of a database becomes the one that speaks for its tenants: what was open in the original
 //! is taken up here, or given up where it is too old. It sends nothing itself.
 
-use chrono::{Duration, Utc};
+use chrono::Duration;
 
 use super::consequences;
 use crate::conversation::Action;
@@ -12,14 +12,14 @@ use crate::store::{deliveries, elsewhere, sessions, tenants};
 const TOO_OLD: &str = "too old when the tenant was adopted";
 
 /// Makes this database the home of every tenant; how many were not at home before. What a call was
-/// on its way for is looked up in Evolution after `settle_time`.
-pub fn adopt_tenants(default_expiry: Duration, settle_time: Duration) -> Result<usize> {
+/// on its way for is looked up in Evolution, `settle` after the longest time that a `call` takes.
+pub fn adopt_tenants(default_expiry: Duration, call: Duration, settle: Duration) -> Result<usize> {
     elsewhere::fail_expired_deliveries(default_expiry)?;
     for id in elsewhere::expired_replies(default_expiry)? {
         give_up(id)?;
     }
     elsewhere::requeue_generating()?;
-    elsewhere::sends_to_uncertain(Utc::now() + settle_time)?;
+    elsewhere::sends_to_uncertain(call, settle)?;
     tenants::adopt()
 }
 

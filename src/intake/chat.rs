@@ -4,7 +4,7 @@
 use super::consequences;
 use crate::error::Result;
 use crate::store::sessions::{self, Session};
-use crate::store::{Chat, chat_aliases, replies};
+use crate::store::{Chat, chat_aliases, messages, replies};
 use crate::webhook::{Jid, JidKind, Message};
 
 /// The chat of a message. `session` is None where none exists yet; then `chat` is how it would be
@@ -109,6 +109,9 @@ fn merge(older: &Chat, younger: &Chat) -> Result<()> {
     sessions::resume(younger)?;
     let open = replies::open_in(younger)?;
     consequences::supersede(younger, "this chat was found to be one with another")?;
+    if let Some(reply) = &open {
+        messages::release_questions(younger, reply.id, reply.first_sent_at)?;
+    }
     if let Some(reply) = open
         && !younger_session.is_paused
     {

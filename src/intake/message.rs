@@ -195,6 +195,8 @@ impl Arrival<'_> {
             outcome.reply_id = Some(reply_id);
             outcome.wakes_worker = true;
         }
+        // It may be the echo that tells how a call ended.
+        outcome.wakes_worker |= decision.action == Action::PendingEcho;
         Ok(())
     }
 

@@ -55,6 +55,13 @@ pub struct WorkerLimits {
     pub line_check_interval: std::time::Duration,
 }
 
+impl WorkerLimits {
+    /// How long Evolution may be at work on a call, whether or not anybody still waits for it.
+    pub fn call_time(&self) -> Duration {
+        Duration::from_std(self.send_timeout).unwrap_or_default()
+    }
+}
+
 pub fn behaviour() -> Behaviour {
     Behaviour {
         debounce: milliseconds(&gucs::DEBOUNCE),

@@ -1,7 +1,7 @@
 //! Table `deliveries`: the WhatsApp messages that go out. The commit of `sending` is the point of
 //! no return; the result of a call is written by (delivery, attempt) whatever became of its reply.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 
 use super::Chat;
 use super::sql::{self, Row};
@@ -35,6 +35,9 @@ impl Kind {
     }
 }
 
+/// A look may read many pages; those of one tenant must not take every thread.
+const LOOKUPS_OF_A_TENANT: i64 = 4;
+
 /// How a delivery ended without being sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotSent {
@@ -56,6 +59,8 @@ pub struct Delivery {
     pub lookups: i32,
     pub attempted_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
+    /// When it is sent, or looked for where its end is not known.
+    pub due_at: Option<DateTime<Utc>>,
 }
 
 fn read(row: &Row<'_, '_>) -> Result<Delivery> {
@@ -71,6 +76,7 @@ fn read(row: &Row<'_, '_>) -> Result<Delivery> {
         lookups: row.get(10)?,
         attempted_at: row.find_time(11)?,
         created_at: row.time(12)?,
+        due_at: row.find_time(13)?,
     })
 }
 
@@ -94,31 +100,51 @@ pub fn add(chat: &Chat, reply_id: Option<i64>, kind: Kind, part: i32, text: &str
     })
 }
 
-/// The chats whose next delivery may be sent now: due, nothing in flight or undecided before it,
-/// the tenant at home here with an open line. Locks nothing.
-pub fn due(limit: i64) -> Result<Vec<i64>> {
+/// The chats whose next delivery may be sent now: due, nothing in flight or undecided before it, the
+/// tenant at home here with an open line, at most `max_in_flight` of each. Locks their sessions;
+/// what somebody else holds is passed over before the limit counts.
+pub fn due(limit: i64, default_max_in_flight: i32) -> Result<Vec<i64>> {
     sql::query(
-        "SELECT d.id FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
-          WHERE d.state = 'pending' AND d.due_at <= clock_timestamp() \
-            AND t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
-            AND NOT EXISTS (SELECT FROM whaply.deliveries o \
-                             WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id \
-                               AND (o.state IN ('sending', 'uncertain') OR (o.state = 'pending' AND o.id < d.id))) \
-          ORDER BY d.due_at, d.id LIMIT $1",
-        &[limit.into()],
+        "SELECT ranked.id \
+           FROM (SELECT d.id, d.tenant_id, d.chat_id, d.due_at, \
+                        row_number() OVER (PARTITION BY d.tenant_id ORDER BY d.due_at, d.id) AS place \
+                   FROM whaply.deliveries d \
+                  WHERE d.state = 'pending' AND d.due_at <= clock_timestamp() \
+                    AND NOT EXISTS (SELECT FROM whaply.deliveries o \
+                                     WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id \
+                                       AND (o.state IN ('sending', 'uncertain') \
+                                            OR (o.state = 'pending' AND o.id < d.id)))) AS ranked \
+           JOIN whaply.tenants t ON t.id = ranked.tenant_id \
+           JOIN whaply.sessions s ON s.tenant_id = ranked.tenant_id AND s.chat_id = ranked.chat_id \
+          WHERE t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
+            AND ranked.place <= coalesce(t.max_in_flight, $2) - ( \
+                SELECT count(*) FROM whaply.deliveries f WHERE f.tenant_id = t.id AND f.state = 'sending') \
+          ORDER BY ranked.due_at, ranked.id LIMIT $1 FOR NO KEY UPDATE OF s SKIP LOCKED",
+        &[limit.into(), default_max_in_flight.into()],
         read_id,
     )
 }
 
-/// The deliveries of unknown end that Evolution may be asked about now. While the line is closed a
-/// message may still wait inside Evolution, so that its absence would prove nothing. Locks nothing.
+/// The deliveries of unknown end that can be decided now: by a look into Evolution's store that is
+/// due, a few of each tenant, or by an echo that has come. While the line is closed a message may
+/// still wait inside Evolution, so that its absence would prove nothing. Locks nothing.
 pub fn due_for_lookup(limit: i64) -> Result<Vec<i64>> {
     sql::query(
-        "SELECT d.id FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
-          WHERE d.state = 'uncertain' AND d.due_at <= clock_timestamp() AND t.home = whaply.home_id() \
-            AND coalesce(t.connection_state, 'open') = 'open' \
-          ORDER BY d.due_at, d.id LIMIT $1",
-        &[limit.into()],
+        "SELECT ranked.id \
+           FROM (SELECT d.id, d.tenant_id, d.due_at, \
+                        row_number() OVER (PARTITION BY d.tenant_id ORDER BY d.due_at, d.id) AS place \
+                   FROM whaply.deliveries d \
+                  WHERE d.state = 'uncertain' \
+                    AND (d.due_at <= clock_timestamp() OR EXISTS ( \
+                         SELECT FROM whaply.processed_events e \
+                           JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
+                          WHERE e.tenant_id = d.tenant_id AND e.action_taken = 'pending_echo' \
+                            AND e.event_type = 'send.message' AND m.text = d.text))) AS ranked \
+           JOIN whaply.tenants t ON t.id = ranked.tenant_id \
+          WHERE t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
+            AND ranked.place <= $2 \
+          ORDER BY ranked.due_at, ranked.id LIMIT $1",
+        &[limit.into(), LOOKUPS_OF_A_TENANT.into()],
         read_id,
     )
 }
@@ -132,7 +158,7 @@ pub fn find(id: i64, states: &[&str]) -> Result<Option<Delivery>> {
     let states: Vec<String> = states.iter().map(|&state| state.to_owned()).collect();
     sql::query_one(
         "SELECT id, tenant_id, chat_id::text, reply_id, kind, part, text, attempt, deferrals, lookups, attempted_at, \
-                created_at \
+                created_at, due_at \
            FROM whaply.deliveries WHERE id = $1 AND state = ANY ($2)",
         &[id.into(), states.into()],
         read,
@@ -236,7 +262,7 @@ pub fn open_of_reply(reply_id: i64) -> Result<i64> {
     Ok(open.unwrap_or(0))
 }
 
-/// Whether a delivery of the tenant has this message id; who wrote it, and for which reply.
+/// Whether a delivery of the tenant has this message id: then the message is ours.
 pub fn by_message_id(tenant_id: i32, message_id: &str) -> Result<bool> {
     Ok(sql::query_one(
         "SELECT 1 FROM whaply.deliveries WHERE tenant_id = $1 AND message_id = $2",
@@ -284,14 +310,17 @@ pub fn last_confirmed(chat: &Chat) -> Result<Option<String>> {
     )
 }
 
-/// Calls that a worker of before left open have an unknown end.
-pub fn orphans_to_uncertain(look_at: DateTime<Utc>) -> Result<usize> {
+/// Calls that a worker of before left open have an unknown end. Evolution may be at work on one for
+/// as long as the call would have lasted: it is asked `settle` after that.
+pub fn orphans_to_uncertain(call: Duration, settle: Duration) -> Result<usize> {
     sql::execute(
         "UPDATE whaply.deliveries d \
-            SET state = 'uncertain', due_at = $1, error = 'the worker ended during the call' \
+            SET state = 'uncertain', error = 'the worker ended during the call', \
+                due_at = greatest(clock_timestamp(), d.attempted_at + make_interval(secs => $1)) \
+                         + make_interval(secs => $2) \
            FROM whaply.tenants t \
           WHERE t.id = d.tenant_id AND t.home = whaply.home_id() AND d.state = 'sending'",
-        &[sql::time(look_at).into()],
+        &[sql::seconds(call).into(), sql::seconds(settle).into()],
     )
 }
 

@@ -1,6 +1,6 @@
 //! What a copy of a database brought along: the open work of tenants whose home is another one.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::Duration;
 
 use super::sql;
 use crate::error::Result;
@@ -12,7 +12,7 @@ pub fn expired_replies(default_expiry: Duration) -> Result<Vec<i64>> {
           WHERE t.home IS DISTINCT FROM whaply.home_id() AND r.state IN ('waiting', 'generating', 'sending') \
             AND r.created_at < now() - coalesce(t.reply_expiry, make_interval(secs => $1)) \
           ORDER BY r.id",
-        &[seconds(default_expiry).into()],
+        &[sql::seconds(default_expiry).into()],
         |row| row.get(1),
     )
 }
@@ -27,7 +27,7 @@ pub fn fail_expired_deliveries(default_expiry: Duration) -> Result<usize> {
           WHERE t.id = d.tenant_id AND t.home IS DISTINCT FROM whaply.home_id() \
             AND d.state IN ('pending', 'sending', 'uncertain') \
             AND d.created_at < now() - coalesce(t.reply_expiry, make_interval(secs => $1))",
-        &[seconds(default_expiry).into()],
+        &[sql::seconds(default_expiry).into()],
     )
 }
 
@@ -40,17 +40,16 @@ pub fn requeue_generating() -> Result<usize> {
     )
 }
 
-/// sending -> uncertain: Evolution is asked at `look_at` how the call ended; how many.
-pub fn sends_to_uncertain(look_at: DateTime<Utc>) -> Result<usize> {
+/// sending -> uncertain: Evolution is asked how the call ended, `settle` after the call would have
+/// ended by itself; how many.
+pub fn sends_to_uncertain(call: Duration, settle: Duration) -> Result<usize> {
     sql::execute(
         "UPDATE whaply.deliveries d \
-            SET state = 'uncertain', due_at = $1, error = 'the database was copied during the call' \
+            SET state = 'uncertain', error = 'the database was copied during the call', \
+                due_at = greatest(clock_timestamp(), d.attempted_at + make_interval(secs => $1)) \
+                         + make_interval(secs => $2) \
            FROM whaply.tenants t \
           WHERE t.id = d.tenant_id AND t.home IS DISTINCT FROM whaply.home_id() AND d.state = 'sending'",
-        &[sql::time(look_at).into()],
+        &[sql::seconds(call).into(), sql::seconds(settle).into()],
     )
-}
-
-fn seconds(duration: Duration) -> f64 {
-    duration.num_milliseconds() as f64 / 1e3
 }

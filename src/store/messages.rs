@@ -217,10 +217,12 @@ pub fn history(chat: &Chat, reply_id: i64, limit: i32) -> Result<Vec<HistoryRow>
         "SELECT m.from_me, m.text, \
                 CASE WHEN m.message_type IS DISTINCT FROM 'conversation' THEN m.raw::text END, \
                 m.deleted_at IS NOT NULL, m.sender = 'customer' AND m.reply_id IS NOT DISTINCT FROM $4 \
-           FROM whaply.messages m \
-          WHERE m.tenant_id = $1 AND m.sender IS NOT NULL \
-            AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                               WHERE a.tenant_id = $1 AND a.chat_id = $2) \
+           FROM (SELECT $2 AS jid UNION SELECT a.jid FROM whaply.chat_aliases a \
+                  WHERE a.tenant_id = $1 AND a.chat_id = $2) AS n \
+          CROSS JOIN LATERAL ( \
+                SELECT l.* FROM whaply.messages l \
+                 WHERE l.tenant_id = $1 AND l.chat_id = n.jid AND l.sender IS NOT NULL \
+                 ORDER BY l.sent_at DESC, l.id DESC LIMIT $3) AS m \
           ORDER BY m.sent_at DESC, m.id DESC LIMIT $3",
         &[chat.tenant_id.into(), chat.chat_id.as_str().into(), limit.into(), reply_id.into()],
         |row| {
@@ -262,6 +264,21 @@ pub fn claim_questions(chat: &Chat, reply_id: i64, since: DateTime<Utc>) -> Resu
         |row| row.get::<i64>(1),
     )?;
     Ok(standing.unwrap_or(0))
+}
+
+/// Questions that a reply has read are open again, for the reply that takes its place.
+pub fn release_questions(chat: &Chat, reply_id: i64, since: DateTime<Utc>) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.messages SET reply_id = NULL \
+          WHERE tenant_id = $1 AND chat_id = $2 AND sent_at >= $4 AND sender = 'customer' AND reply_id = $3",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            reply_id.into(),
+            sql::time(since).into(),
+        ],
+    )?;
+    Ok(())
 }
 
 /// The time of the oldest question in a chat that no reply has read, for the reply that will.

@@ -17,7 +17,10 @@ pub fn move_older_than(days: i32) -> Result<i64> {
         "WITH moved AS ( \
              DELETE FROM whaply.messages WHERE created_at < now() - make_interval(days => $1) RETURNING *), \
          kept AS ( \
-             INSERT INTO whaply.messages_archive SELECT * FROM moved ON CONFLICT DO NOTHING) \
+             INSERT INTO whaply.messages_archive (id, tenant_id, chat_id, message_id, from_me, message_type, text, raw, \
+                         created_at, sent_at, sender, reply_id, status, edited_at, deleted_at) \
+             SELECT id, tenant_id, chat_id, message_id, from_me, message_type, text, raw, created_at, sent_at, sender, \
+                    reply_id, status, edited_at, deleted_at FROM moved ON CONFLICT DO NOTHING) \
          SELECT count(*) FROM moved",
         &[days.into()],
         |row| row.get(1),

@@ -171,6 +171,17 @@ pub fn settle(tenant_id: i32, message_id: &str, action: Action) -> Result<()> {
     Ok(())
 }
 
+/// Deletes what is older than this many days, at most `limit` rows; how many.
+pub fn delete_some_older_than(days: i32, limit: i64) -> Result<i64> {
+    let deleted = sql::execute(
+        "DELETE FROM whaply.processed_events \
+          WHERE id IN (SELECT id FROM whaply.processed_events \
+                        WHERE processed_at < now() - make_interval(days => $1) LIMIT $2)",
+        &[days.into(), limit.into()],
+    )?;
+    Ok(i64::try_from(deleted).unwrap_or(i64::MAX))
+}
+
 /// Deletes what is older than this many days; how many rows.
 pub fn delete_older_than(days: i32) -> Result<i64> {
     let deleted = sql::execute(

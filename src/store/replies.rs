@@ -111,12 +111,13 @@ pub fn open(chat: &Chat, due_at: DateTime<Utc>, first_sent_at: DateTime<Utc>) ->
     id.ok_or_else(|| crate::error::Error::Internal("INSERT INTO replies returned no id".to_owned()))
 }
 
-/// One more question for an open reply; a waiting one is moved to `due_at`.
+/// One more question for an open reply; a waiting one is put off to `due_at`, never brought forward:
+/// it may wait because a provider asked for it.
 pub fn want_more(id: i64, due_at: DateTime<Utc>, sent_at: DateTime<Utc>) -> Result<()> {
     sql::execute(
         "UPDATE whaply.replies \
             SET wanted = wanted + 1, first_sent_at = least(first_sent_at, $3), \
-                due_at = CASE WHEN state = 'waiting' THEN $2 ELSE due_at END \
+                due_at = CASE WHEN state = 'waiting' THEN greatest(due_at, $2) ELSE due_at END \
           WHERE id = $1",
         &[id.into(), sql::time(due_at).into(), sql::time(sent_at).into()],
     )?;
@@ -134,18 +135,20 @@ pub fn question_changed(chat: &Chat) -> Result<bool> {
 }
 
 /// The ids of replies that may be generated now: due, of tenants that are at home here and whose
-/// line is open, at most `max_in_flight` of each. Locks nothing.
+/// line is open, at most `max_in_flight` of each. Locks their sessions; what somebody else holds is
+/// passed over before the limit counts.
 pub fn due(limit: i64, default_max_in_flight: i32) -> Result<Vec<i64>> {
     sql::query(
         "SELECT ranked.id \
-           FROM (SELECT r.id, r.tenant_id, r.due_at, \
+           FROM (SELECT r.id, r.tenant_id, r.chat_id, r.due_at, \
                         row_number() OVER (PARTITION BY r.tenant_id ORDER BY r.due_at, r.id) AS place \
                    FROM whaply.replies r WHERE r.state = 'waiting' AND r.due_at <= clock_timestamp()) AS ranked \
            JOIN whaply.tenants t ON t.id = ranked.tenant_id \
+           JOIN whaply.sessions s ON s.tenant_id = ranked.tenant_id AND s.chat_id = ranked.chat_id \
           WHERE t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
             AND ranked.place <= coalesce(t.max_in_flight, $2) - ( \
                 SELECT count(*) FROM whaply.replies g WHERE g.tenant_id = t.id AND g.state = 'generating') \
-          ORDER BY ranked.due_at, ranked.id LIMIT $1",
+          ORDER BY ranked.due_at, ranked.id LIMIT $1 FOR NO KEY UPDATE OF s SKIP LOCKED",
         &[limit.into(), default_max_in_flight.into()],
         |row| row.get(1),
     )
@@ -317,12 +320,15 @@ pub fn reclaim(held: &[i64], at_start: bool) -> Result<usize> {
     )
 }
 
-/// When the next reply is due that this database may generate, if any waits.
-pub fn next_due_at() -> Result<Option<DateTime<Utc>>> {
+/// When the next reply is due that this database may generate, if any waits. One that waits for
+/// another of its tenant to end is woken by that.
+pub fn next_due_at(default_max_in_flight: i32) -> Result<Option<DateTime<Utc>>> {
     let next = sql::query_one(
         "SELECT min(r.due_at) FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
-          WHERE r.state = 'waiting' AND t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open'",
-        &[],
+          WHERE r.state = 'waiting' AND t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
+            AND coalesce(t.max_in_flight, $1) > ( \
+                SELECT count(*) FROM whaply.replies g WHERE g.tenant_id = t.id AND g.state = 'generating')",
+        &[default_max_in_flight.into()],
         |row| row.find_time(1),
     )?;
     Ok(next.flatten())

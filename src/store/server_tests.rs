@@ -88,7 +88,7 @@ mod tests {
     fn reading_assigns_no_transaction_id() {
         let none = tenants::by_instance("nobody", &settings::behaviour()).unwrap();
         assert!(none.is_none());
-        assert!(replies::next_due_at().unwrap().is_none());
+        assert!(replies::next_due_at(32).unwrap().is_none());
         assert!(!has_transaction_id());
     }
 

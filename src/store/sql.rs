@@ -122,6 +122,11 @@ pub fn time(at: DateTime<Utc>) -> Option<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(at.timestamp_micros().saturating_sub(POSTGRES_EPOCH)).ok()
 }
 
+/// For `make_interval(secs => …)`.
+pub fn seconds(duration: chrono::Duration) -> f64 {
+    duration.num_milliseconds() as f64 / 1e3
+}
+
 fn from_pg(at: TimestampWithTimeZone) -> DateTime<Utc> {
     let micros = pg_sys::TimestampTz::from(at).saturating_add(POSTGRES_EPOCH);
     DateTime::from_timestamp_micros(micros).unwrap_or_default()

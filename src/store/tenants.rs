@@ -98,7 +98,7 @@ fn texts(row: &Row<'_, '_>, column: usize) -> Result<Vec<String>> {
     Ok(texts.into_iter().flatten().collect())
 }
 
-/// The name of a tenant's instance, for what is sent back to Evolution and for messages.
+/// The id of the tenant of an instance, None if there is none.
 pub fn id_of(instance: &str) -> Result<Option<i32>> {
     sql::query_one(
         "SELECT id FROM whaply.tenants WHERE instance_name = $1",

@@ -16,12 +16,14 @@ pub enum Due {
     Answer(i64),
 }
 
-/// What is due: at most `free` calls to Evolution and `models` to models. Locks nothing.
+/// What is due: at most `free` calls to Evolution and `models` to models.
 pub fn list(free: usize, models: usize, defaults: &Behaviour) -> Result<Vec<Due>> {
     let limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let mut due = Vec::new();
     if free > 0 {
-        due.extend(deliveries::due(limit(free))?.into_iter().map(Due::Send));
+        due.extend(
+            deliveries::due(limit(free), defaults.max_in_flight)?.into_iter().map(Due::Send),
+        );
         due.extend(deliveries::due_for_lookup(limit(free))?.into_iter().map(Due::LookUp));
     }
     if models > 0 {

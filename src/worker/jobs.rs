@@ -108,6 +108,14 @@ impl Job {
 }
 
 impl Identity {
+    /// The system has no thread to give: nothing has left.
+    pub fn never_began(self) -> Done {
+        match self {
+            Self::Send(claim) => Done::NotStarted { claim },
+            other => other.broke(),
+        }
+    }
+
     /// A panic in a thread is a failure like any other: the job must not stay claimed for ever.
     pub fn broke(self) -> Done {
         const WHAT: &str = "the call broke inside whaply; please report it with the server's log";

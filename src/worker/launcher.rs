@@ -192,8 +192,9 @@ impl Launcher {
         let restart = self.watched.values().filter(|watched| watched.worker.is_none());
         let next = restart
             .map(|watched| watched.restart_at.saturating_duration_since(Instant::now()))
+            .filter(|wait| !wait.is_zero())
             .min();
-        let next = next.filter(|wait| !wait.is_zero()).unwrap_or(NAP);
+        let next = next.unwrap_or(NAP);
         let wait = if busy { STEP } else { NAP.min(next) };
         let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
         // SAFETY: the latch of this process; main thread, no transaction open.

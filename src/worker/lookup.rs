@@ -20,12 +20,20 @@ use crate::store::{chat_aliases, processed_events, sessions};
 /// Looks that must find nothing before absence is believed.
 const LOOKS: i32 = 2;
 
+/// A look reads several pages: it may take as long as this many calls. The next one begins after
+/// it has ended, or is not coming back.
+const LONGEST_LOOK: i32 = 5;
+
 /// Begins a look, and puts off the next one, so that it is not begun twice.
 pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
     let Terms { defaults, limits, now } = terms;
     let Some(delivery) = deliveries::find(id, &["uncertain"])? else { return Ok(None) };
     let Some(session) = sessions::try_lock(&delivery.chat)? else { return Ok(None) };
     if confirmed_by_echo(&delivery, now)? {
+        return Ok(None);
+    }
+    if delivery.due_at.is_none_or(|due_at| due_at > now) {
+        // Another message of the same words: this one's echo may still come.
         return Ok(None);
     }
     let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
@@ -38,8 +46,7 @@ pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
             return Ok(None);
         }
     };
-    let call = chrono::Duration::from_std(limits.send_timeout).unwrap_or_default();
-    deliveries::looked(id, now + call + limits.settle_time, false)?;
+    deliveries::looked(id, now + limits.call_time() * LONGEST_LOOK + limits.settle_time, false)?;
     let mut jids = chat_aliases::of_chat(&delivery.chat)?;
     jids.extend(session.reply_jid.filter(|jid| !jids.contains(jid)));
     let back_to = delivery.attempted_at.unwrap_or(delivery.created_at).timestamp() - 60;

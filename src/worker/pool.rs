@@ -46,8 +46,11 @@ impl Pool {
     /// Gives a job to a thread. The caller has counted `free`: a job never waits for a thread.
     pub fn run(&mut self, job: Job) {
         self.busy += 1;
-        if self.busy > self.threads {
-            self.spawn();
+        if self.busy > self.threads && !self.spawn() && self.threads == 0 {
+            // Nobody will ever take it: it comes back as not begun.
+            let _ = self.report.send(job.identity().never_began());
+            ring(self.signal.as_raw_fd());
+            return;
         }
         // Cannot fail: this struct holds a receiver.
         let _ = self.jobs.send(job);
@@ -61,19 +64,16 @@ impl Pool {
         done
     }
 
-    fn spawn(&mut self) {
+    /// One more thread; whether the system gave one. Without it the job waits for one that runs.
+    fn spawn(&mut self) -> bool {
         let (queue, report) = (self.queue.clone(), self.report.clone());
         let (signal, caller) = (Arc::clone(&self.signal), self.caller.clone());
         let name = format!("whaply call {}", self.threads);
         let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES);
         let spawned =
             with_signals_blocked(|| thread.spawn(move || work(&queue, &report, &signal, &caller)));
-        // Without a further thread the job waits for one that runs; without any it would hang.
-        if spawned.is_ok() {
-            self.threads += 1;
-        } else if self.threads == 0 {
-            self.most = 0;
-        }
+        self.threads += usize::from(spawned.is_ok());
+        spawned.is_ok()
     }
 }
 

@@ -23,7 +23,9 @@ use crate::store::extension::{self, Presence};
 pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
     let database = pg_sys::Oid::from(database.value() as u32);
     connect(database);
+    // Before the settings are pinned: this wait may be long.
     super::register::wait_for_creating_transaction();
+    pin_settings();
     if has_nothing_to_do(database) || !become_the_worker() {
         return;
     }
@@ -69,7 +71,6 @@ fn connect(database: pg_sys::Oid) {
         install_signal_handlers();
     }
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
-    pin_settings();
 }
 
 // PostgreSQL's own handlers, as C functions: pgrx binds them for calling, not as pointers.

@@ -90,9 +90,7 @@ fn use_answer(
         },
     )?;
     if assistant.mode == Mode::Draft {
-        consequences::close_questions(reply, Action::Drafted)?;
-        replies::finish(reply.id, End::Drafted, None)?;
-        return open_next(reply);
+        return keep_as_draft(reply);
     }
     for (part, text) in (1..).zip(&parts) {
         deliveries::add(&reply.chat, Some(reply.id), Kind::Reply, part, text)?;
@@ -104,6 +102,20 @@ fn use_answer(
 fn nothing_but_marks() -> Failure {
     let message = "the model's answer was Markdown without a word in it; it is asked again";
     Failure { class: FailureClass::Transient, message: message.to_owned(), retry_after: None }
+}
+
+/// The answer is there to be read, and nothing of it is sent (any more).
+pub fn keep_as_draft(reply: &Reply) -> Result<()> {
+    processed_events::close_questions(
+        &reply.chat,
+        reply.id,
+        reply.first_sent_at,
+        false,
+        Action::Drafted,
+    )?;
+    replies::finish(reply.id, End::Drafted, None)?;
+    deliveries::cancel_of_reply(reply.id, "the tenant's mode is draft")?;
+    open_next(reply)
 }
 
 /// The tenant was switched off with this reply open: it ends, and what is unsent stays unsent.
@@ -165,7 +177,8 @@ pub fn give_up(
     error: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    if assistant.on_failure.hands_over() {
+    let is_paused = sessions::lock(&reply.chat)?.is_some_and(|session| session.is_paused);
+    if assistant.on_failure.hands_over() && !is_paused {
         let until = now + assistant.auto_resume_after;
         sessions::pause(&reply.chat, PauseReason::AiFailed.as_str(), Some(until))?;
     }
@@ -178,8 +191,11 @@ pub fn give_up(
     replies::finish(reply.id, End::Failed, Some(error))?;
     pgrx::log!("whaply: reply {} of {} failed: {error}", reply.id, assistant.instance_name);
     deliveries::cancel_of_reply(reply.id, "the reply failed")?;
-    if let Some(text) =
-        assistant.fallback_text.as_deref().filter(|_| assistant.on_failure.sends_fallback())
+    let speaks = matches!(assistant.mode, Mode::On | Mode::Test);
+    if let Some(text) = assistant
+        .fallback_text
+        .as_deref()
+        .filter(|_| speaks && assistant.on_failure.sends_fallback())
     {
         deliveries::add(&reply.chat, Some(reply.id), Kind::Fallback, 1, text)?;
     }

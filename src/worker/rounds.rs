@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use pgrx::{log, pg_sys, warning};
 
 use super::claims::Claims;
@@ -19,7 +19,7 @@ use super::terms::Terms;
 use super::{lookup, record, send};
 use crate::error::Result;
 use crate::intake::echo;
-use crate::settings::{self, Behaviour, WorkerLimits};
+use crate::settings::{self, WorkerLimits};
 use crate::store::extension::{self, Presence};
 use crate::store::{deliveries, maintenance, replies};
 
@@ -60,7 +60,8 @@ struct Round {
     jobs: Vec<Job>,
     /// Which of the results that arrived could not be written: their sessions are locked.
     held: Vec<usize>,
-    next_due: Option<chrono::DateTime<Utc>>,
+    next_reply: Option<DateTime<Utc>>,
+    next_delivery: Option<DateTime<Utc>>,
 }
 
 impl Rounds {
@@ -84,7 +85,8 @@ impl Rounds {
         self.extension = transaction(|| {
             let extension = extension::id()?;
             let queued = replies::reclaim(&[], true)?;
-            let uncertain = deliveries::orphans_to_uncertain(Utc::now() + limits.settle_time)?;
+            let uncertain =
+                deliveries::orphans_to_uncertain(limits.call_time(), limits.settle_time)?;
             if queued + uncertain > 0 {
                 log!("whaply: took back {queued} replies and {uncertain} sends of unknown end");
             }
@@ -97,10 +99,6 @@ impl Rounds {
         let limits = settings::worker_limits();
         let mut arrived = std::mem::take(&mut self.claims.unrecorded);
         arrived.extend(self.pool.drain());
-        if !limits.enabled {
-            self.claims.unrecorded = arrived;
-            return Next::Wait(limits.poll_interval);
-        }
         match self.run(&arrived, &limits) {
             Ok(round) => self.after(round, arrived, &limits),
             Err(error) => {
@@ -113,9 +111,8 @@ impl Rounds {
 
     fn run(&mut self, arrived: &[Done], limits: &WorkerLimits) -> Result<Round> {
         let defaults = settings::behaviour();
-        let maintain = self.maintenance_is_due(limits);
-        let (free, models) = (self.pool.free(), self.models_may_take(limits));
-        let (claims, lines, known) = (&self.claims, &mut self.lines, self.extension);
+        let (free, models) = (self.may_begin(limits), self.models_may_take(limits));
+        let (lines, known) = (&mut self.lines, self.extension);
         transaction(|| {
             let terms = Terms { defaults: &defaults, limits, now: Utc::now() };
             let mut round = Round { presence: extension::presence(known)?, ..Round::default() };
@@ -127,9 +124,6 @@ impl Rounds {
                     round.held.push(index);
                 }
             }
-            if maintain {
-                maintain_tables(&defaults, claims)?;
-            }
             echo::settle_all(terms.now)?;
             for due in due::list(free, models, &defaults)? {
                 if round.jobs.len() < free {
@@ -138,8 +132,8 @@ impl Rounds {
             }
             let left = free.saturating_sub(round.jobs.len());
             round.jobs.extend(lines.begin_due(left, &defaults, limits)?);
-            round.next_due =
-                [replies::next_due_at()?, deliveries::next_due_at()?].into_iter().flatten().min();
+            round.next_reply = replies::next_due_at(defaults.max_in_flight)?;
+            round.next_delivery = deliveries::next_due_at()?;
             Ok(round)
         })
     }
@@ -157,11 +151,16 @@ impl Rounds {
         }
         self.told.clear();
         self.settle_arrived(arrived, &round.held);
-        self.plan_maintenance(limits);
+        self.maintain(limits);
         for job in round.jobs {
             self.start(job);
         }
-        Next::Wait(self.until_next(round.next_due, limits))
+        // With no thread free, the end of a call is what wakes it.
+        let next = [
+            round.next_reply.filter(|_| self.models_may_take(limits) > 0),
+            round.next_delivery.filter(|_| self.may_begin(limits) > 0),
+        ];
+        Next::Wait(self.until_next(next.into_iter().flatten().min(), limits))
     }
 
     /// The claim of this job is committed.
@@ -175,17 +174,23 @@ impl Rounds {
         self.pool.run(job);
     }
 
-    fn maintenance_is_due(&self, limits: &WorkerLimits) -> bool {
-        limits.maintenance_interval.is_some()
-            && self.next_maintenance.is_none_or(|next| next <= Instant::now())
+    /// What runs by the clock, in a transaction of its own: nobody's message waits for it.
+    fn maintain(&mut self, limits: &WorkerLimits) {
+        let is_due = self.next_maintenance.is_none_or(|next| next <= Instant::now());
+        let interval = limits.maintenance_interval.filter(|_| is_due && limits.enabled);
+        if let Some(interval) = interval {
+            self.next_maintenance = Some(Instant::now() + interval);
+            self.alone(|rounds| {
+                maintenance::run(&settings::behaviour(), settings::keep_processed_events())?;
+                // The leases of what is in memory here are not looked at.
+                replies::reclaim(&rounds.claims.held(), false)
+            });
+        }
     }
 
-    fn plan_maintenance(&mut self, limits: &WorkerLimits) {
-        if let Some(interval) =
-            limits.maintenance_interval.filter(|_| self.maintenance_is_due(limits))
-        {
-            self.next_maintenance = Some(Instant::now() + interval);
-        }
+    /// How many calls may begin. Switched off, what has come is still recorded.
+    fn may_begin(&self, limits: &WorkerLimits) -> usize {
+        if limits.enabled { self.pool.free() } else { 0 }
     }
 
     /// How many more calls to models may begin: sends must never wait for a slow model.
@@ -193,7 +198,7 @@ impl Rounds {
         let kept_for_sends =
             (limits.threads / SENDS_KEEP_ONE_IN).min(limits.threads.saturating_sub(1));
         let models = limits.threads.saturating_sub(kept_for_sends);
-        models.saturating_sub(self.claims.generating()).min(self.pool.free())
+        models.saturating_sub(self.claims.generating()).min(self.may_begin(limits))
     }
 
     /// What is written is done with; what is held comes back in the next round.
@@ -217,21 +222,18 @@ impl Rounds {
                 Some(Recorded::Held) | None => self.claims.unrecorded.push(done),
             }
         }
-        if self.maintenance_is_due(limits) {
-            self.alone(|rounds| maintain_tables(&defaults, &rounds.claims));
-            self.plan_maintenance(limits);
-        }
+        self.maintain(limits);
         self.alone(|_| echo::settle_all(Utc::now()));
-        let (free, models) = (self.pool.free(), self.models_may_take(limits));
+        let (free, models) = (self.may_begin(limits), self.models_may_take(limits));
         let due: Vec<Due> = self.alone(|_| due::list(free, models, &defaults)).unwrap_or_default();
         for due in due {
-            if self.pool.free() > 0
+            if self.may_begin(limits) > 0
                 && let Some(Some(job)) = self.alone(|_| due.begin(terms()))
             {
                 self.start(job);
             }
         }
-        let left = self.pool.free();
+        let left = self.may_begin(limits);
         let asks = self.alone(|rounds| rounds.lines.begin_due(left, &defaults, limits));
         for job in asks.unwrap_or_default() {
             self.start(job);
@@ -257,30 +259,24 @@ impl Rounds {
         }
     }
 
-    fn until_next(
-        &self,
-        next_due: Option<chrono::DateTime<Utc>>,
-        limits: &WorkerLimits,
-    ) -> Duration {
+    fn until_next(&self, next_due: Option<DateTime<Utc>>, limits: &WorkerLimits) -> Duration {
         let mut wait = limits.poll_interval;
         if let Some(due) = next_due {
-            // Due already and not taken: locked by somebody, or no thread is free.
+            // Due already and not taken: somebody holds it.
             wait = wait.min((due - Utc::now()).to_std().unwrap_or_default().max(HELD_RETRY));
         }
         if !self.claims.unrecorded.is_empty() {
             wait = wait.min(HELD_RETRY);
         }
-        for at in [self.next_maintenance, self.lines.next_due()].into_iter().flatten() {
+        let clocks = [
+            self.next_maintenance.filter(|_| limits.maintenance_interval.is_some()),
+            self.lines.next_due(),
+        ];
+        for at in clocks.into_iter().flatten().filter(|_| limits.enabled) {
             wait = wait.min(at.saturating_duration_since(Instant::now()).max(HELD_RETRY));
         }
         wait
     }
-}
-
-/// What runs by the clock. The leases of what is in memory here are not looked at.
-fn maintain_tables(defaults: &Behaviour, claims: &Claims) -> Result<()> {
-    maintenance::run(defaults, settings::keep_processed_events())?;
-    replies::reclaim(&claims.held(), false).map(drop)
 }
 
 /// Writes one result. Safe to repeat: each is written by its claim.

@@ -23,6 +23,9 @@ use crate::store::tenants::{self, Assistant};
 use crate::store::{chat_aliases, messages, processed_events, sessions, transaction};
 use crate::webhook::LineState;
 
+/// Evolution's time of a message is believed if it is not earlier than this before it was written.
+const CLOCKS_DIFFER: chrono::Duration = chrono::Duration::hours(1);
+
 /// Begins a send, if it still may be sent.
 pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
     let Terms { defaults, limits, now } = terms;
@@ -61,6 +64,14 @@ fn may_be_sent(
     if delivery.kind == Kind::Operator {
         return Ok(true);
     }
+    if matches!(assistant.mode, Mode::Off | Mode::Draft) {
+        silenced_by_mode(delivery, assistant.mode)?;
+        return Ok(false);
+    }
+    if delivery.created_at + assistant.reply_expiry < now {
+        fail(delivery, assistant, "it could not be sent within reply_expiry", now)?;
+        return Ok(false);
+    }
     if !processed_events::pending_echoes(&delivery.chat)?.is_empty() {
         // Perhaps a takeover that came during the last call; decided in the next round.
         return Ok(false);
@@ -84,14 +95,6 @@ fn may_be_sent(
         deliveries::end(delivery.id, NotSent::Cancelled, "its reply has ended")?;
         return Ok(false);
     };
-    if assistant.mode == Mode::Off {
-        record::switched_off(&reply)?;
-        return Ok(false);
-    }
-    if delivery.created_at + assistant.reply_expiry < now {
-        fail(delivery, assistant, "it could not be sent within reply_expiry", now)?;
-        return Ok(false);
-    }
     if delivery.part == 1 && delivery.attempt == 0 && record::is_stale(&reply) {
         deliveries::cancel_of_reply(reply.id, "the customer wrote before this was sent")?;
         replies::take_back(
@@ -101,6 +104,15 @@ fn may_be_sent(
         return Ok(false);
     }
     Ok(true)
+}
+
+/// The tenant was switched to a mode in which nothing is sent, with this written already.
+fn silenced_by_mode(delivery: &Delivery, mode: Mode) -> Result<()> {
+    match open_reply(delivery)? {
+        Some(reply) if mode == Mode::Draft => record::keep_as_draft(&reply),
+        Some(reply) => record::switched_off(&reply),
+        None => deliveries::end(delivery.id, NotSent::Cancelled, "the tenant's mode sends nothing"),
+    }
 }
 
 fn open_reply(delivery: &Delivery) -> Result<Option<Reply>> {
@@ -159,7 +171,8 @@ pub fn confirmed(delivery: &Delivery, message: &SentMessage, now: DateTime<Utc>)
     let sent_at = message
         .sent_at
         .and_then(|at| DateTime::from_timestamp(at, 0))
-        .map_or(now, |at| at.min(now));
+        .filter(|at| (delivery.created_at - CLOCKS_DIFFER..=now).contains(at))
+        .unwrap_or(now);
     if let Some(jid) =
         message.jid.as_deref().filter(|jid| jid.contains('@') && *jid != delivery.chat.chat_id)
     {
@@ -186,7 +199,10 @@ pub fn confirmed(delivery: &Delivery, message: &SentMessage, now: DateTime<Utc>)
     if let Some(reply) = reply.as_ref().filter(|_| last) {
         finish_reply(reply)?;
     }
-    deliveries::sent(delivery.id, &message.message_id)?;
+    if !deliveries::sent(delivery.id, &message.message_id)? {
+        let error = "Evolution answered with the id of another message; look at the chat";
+        deliveries::end(delivery.id, NotSent::Failed, error)?;
+    }
     Ok(())
 }
 
@@ -218,7 +234,8 @@ fn not_sent(
         }
         NotSentClass::LineDown => {
             tenants::set_connection_state(assistant.tenant_id, LineState::Close.as_str())?;
-            (limits.retry_delay, true)
+            // Growing: the line may be called open while every send fails.
+            (retry::deferral(limits.retry_delay, None, deferrals, fastrand::f64()), true)
         }
         NotSentClass::Deferred if deferrals <= retry::MOST_DEFERRALS => (
             retry::deferral(limits.retry_delay, refusal.retry_after, deferrals, fastrand::f64()),
@@ -249,7 +266,9 @@ fn unknown_end(
     if uncertain.hold {
         return hold(delivery, assistant, &uncertain.message, now);
     }
-    deliveries::uncertain(delivery.id, now + limits.settle_time, &uncertain.message)
+    // However early the call broke: Evolution may still be at work on it.
+    let ends_by = delivery.attempted_at.unwrap_or(now) + limits.call_time();
+    deliveries::uncertain(delivery.id, ends_by.max(now) + limits.settle_time, &uncertain.message)
 }
 
 /// Nothing can tell whether it was sent: a person must look. It is not sent again.

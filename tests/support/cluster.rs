@@ -70,6 +70,8 @@ impl ClusterOptions {
     pub fn in_a_hurry(self) -> Self {
         self.with("whaply.retry_delay", "50ms")
             .with("whaply.settle_time", "300ms")
+            // What a broken call may still come to is asked after this, counted from its begin.
+            .with("whaply.send_timeout", "5s")
             .with("whaply.line_check_interval", "200ms")
     }
 

@@ -96,7 +96,7 @@ SELECT i.relname::text AS name, t.relname::text AS relation,
 
 SELECT 'missing' AS difference, * FROM (TABLE wanted_indexes EXCEPT TABLE present_indexes) AS missing ORDER BY 2;
 SELECT count(*) AS published_indexes FROM present_indexes JOIN wanted_indexes USING (name);
--- Every other index of these tables is ours, and none of them forbids a row that the seed allows.
+-- Every other index of these tables is ours, and none of them forbids a row that the published schema allows.
 SELECT 'not published' AS difference, *
   FROM (SELECT p.* FROM present_indexes p
          WHERE is_unique AND relation IN (SELECT relation FROM wanted_indexes)
