@@ -169,12 +169,12 @@ fn a_server_that_is_down_fails_the_reply_and_a_retry_finds_it_up() {
 #[test]
 fn a_setting_that_is_wrong_fails_the_reply_and_a_retry_answers_once_it_is_right() {
     let scene = Scene::start(shared_cluster(), "setting");
-    scene.set_tenant("llm_provider = 'opeanai'");
+    scene.set_tenant("llm_base_url = 'http://127.0.0.1:eighty/v1'");
     let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
     let reply = scene.wait_for_reply("failed");
-    assert!(reply.why().contains("llm_provider 'opeanai' is not known"), "{}", reply.why());
+    assert!(reply.why().contains("llm_base_url is no URL"), "{}", reply.why());
     assert_eq!(scene.action(&question.id).as_deref(), Some("ai_failed"));
-    scene.set_tenant("llm_provider = 'openai'");
+    scene.set_tenant(&format!("llm_base_url = '{}/v1'", scene.llm.url()));
     assert!(scene.db.value::<bool>(RETRY, &[&reply.id]));
     scene.wait_for_action(&question.id, "ai_replied");
     assert_eq!(scene.shop.sent_texts(), ["Answer 1 to: Are you open?"]);

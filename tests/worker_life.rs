@@ -32,6 +32,17 @@ fn complaints_about_the_worker(db: &Database) -> i64 {
     db.value("SELECT count(*) FROM whaply.health WHERE subject = 'worker'", &[])
 }
 
+/// Each in a new session, which has not loaded the library yet.
+#[track_caller]
+fn assert_every_view_can_be_read(db: &Database) {
+    let views = "SELECT viewname::text FROM pg_views WHERE schemaname = 'whaply'";
+    let views: Vec<String> = db.column(views, &[]);
+    assert_eq!(views.len(), 7, "{views:?}");
+    for view in views {
+        db.rows(&format!("SELECT * FROM whaply.{view}"), &[]);
+    }
+}
+
 fn call(db: &Database, function: &str) -> bool {
     db.value(&format!("SELECT whaply.{function}()"), &[])
 }
@@ -76,8 +87,10 @@ fn without_preload_a_worker_lives_from_create_extension_to_the_restart_and_start
     let pid = wait_for_worker(&scene.db);
     assert_eq!(status(&scene.db), json!({ "status": "running", "pid": pid, "preloaded": false }));
     ask_and_wait_for_answer(&scene, "Abrem aos domingos?");
+    assert_every_view_can_be_read(&scene.db);
 
     cluster.restart();
+    assert_every_view_can_be_read(&scene.db);
     let asked = scene.shop.customer_says(maria(), "E aos feriados?").delivered();
     assert_eq!(worker_pid(&scene.db), None);
     assert_eq!(complaints_about_the_worker(&scene.db), 1);

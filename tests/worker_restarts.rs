@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use support::worker::{wait_for_next_worker, wait_for_worker};
+use support::worker::{wait_for_next_worker, wait_for_worker, worker_pid};
 use support::{
-    Cluster, ClusterOptions, Gate, LlmBehaviour, Person, Scene, SendBehaviour, StopMode,
-    shared_cluster,
+    Cluster, ClusterOptions, Gate, LlmBehaviour, Person, Scene, SceneOptions, SendBehaviour,
+    StopMode, shared_cluster,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -98,6 +98,28 @@ fn a_reply_that_waits_when_the_server_restarts_is_answered_afterwards() {
     scene.wait_until_idle();
     assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
     assert_eq!(scene.llm.requests().len(), 1);
+}
+
+/// A worker that starts takes back whatever it finds; this one came up before the reply was lost.
+#[test]
+fn a_reply_that_nobody_works_at_is_taken_up_when_its_lease_has_ended() {
+    let options = ClusterOptions::default().in_a_hurry();
+    let cluster = Cluster::start(options.with("whaply.maintenance_interval", "0"));
+    let patient = SceneOptions::default().with("debounce", "20 s");
+    let scene = Scene::start_with(&cluster, "lost", patient);
+    let pid = wait_for_worker(&scene.db);
+    let asked = scene.shop.customer_says(maria(), "Tem alguém?").delivered();
+    scene.db.execute(
+        "UPDATE whaply.replies SET state = 'generating', attempt = 1, seen = wanted,
+                due_at = now() - interval '2 minutes', claimed_at = now() - interval '2 minutes',
+                lease_until = now() - interval '1 second'",
+    );
+    scene.shop.wait_for_sent(1, LIMIT);
+    scene.wait_until_idle();
+    assert_eq!(scene.reply().attempt, 2);
+    assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
+    assert_eq!(scene.llm.requests().len(), 1);
+    assert_eq!(worker_pid(&scene.db), Some(pid), "it was never restarted");
 }
 
 #[test]

@@ -111,13 +111,14 @@ pub fn open(chat: &Chat, due_at: DateTime<Utc>, first_sent_at: DateTime<Utc>) ->
     id.ok_or_else(|| crate::error::Error::Internal("INSERT INTO replies returned no id".to_owned()))
 }
 
-/// One more question for an open reply; a waiting one is put off to `due_at`, never brought forward:
-/// it may wait because a provider asked for it.
+/// One more question for an open reply; a waiting one is moved to `due_at`. One that was tried before
+/// is never brought forward: it may wait because a provider asked for it.
 pub fn want_more(id: i64, due_at: DateTime<Utc>, sent_at: DateTime<Utc>) -> Result<()> {
     sql::execute(
         "UPDATE whaply.replies \
             SET wanted = wanted + 1, first_sent_at = least(first_sent_at, $3), \
-                due_at = CASE WHEN state = 'waiting' THEN greatest(due_at, $2) ELSE due_at END \
+                due_at = CASE WHEN state <> 'waiting' THEN due_at \
+                              WHEN attempt = 0 THEN $2 ELSE greatest(due_at, $2) END \
           WHERE id = $1",
         &[id.into(), sql::time(due_at).into(), sql::time(sent_at).into()],
     )?;

@@ -156,7 +156,7 @@ ORDER BY pg_total_relation_size(schemaname||'.'||tablename) DESC;
 SELECT schemaname, tablename, size ~ '^\d+ (bytes|kB|MB)$' AS has_size FROM sizes ORDER BY tablename;
 
 -- The rules that its troubleshooting names.
-SELECT code, message FROM story.error_of($$INSERT INTO tenants (instance_name, evo_server_url) VALUES ('demo-instance', 'x')$$);
+SELECT code, message FROM story.error_of($$INSERT INTO tenants (instance_name, evo_server_url) VALUES ('demo-instance', 'http://x')$$);
 SELECT code, message FROM story.error_of(format(
     $$INSERT INTO sessions (tenant_id, chat_id) VALUES (%s, '5511999990001@s.whatsapp.net')$$, :demo));
 SELECT code, message FROM story.error_of(format(

@@ -1,0 +1,50 @@
+//! How much one tenant may have at the model at once, and that this costs no other tenant anything.
+//! What a model or a send that fails costs is elsewhere.
+
+use std::time::Duration;
+
+use support::scene::webhook_of;
+use support::{Instance, Scene, SceneOptions, shared_cluster};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A second tenant of the scene, with the same model and settings but for the limit.
+fn neighbour_of(scene: &Scene) -> Instance {
+    let shop = scene.evolution.create_instance("outra-loja");
+    let sql = "INSERT INTO whaply.tenants (instance_name, evo_server_url, evo_api_key,
+                      llm_provider, llm_base_url, llm_model, llm_api_key, debounce)
+               SELECT $1, evo_server_url, $2, llm_provider, llm_base_url, llm_model, llm_api_key,
+                      debounce
+                 FROM whaply.tenants RETURNING id";
+    let tenant_id: i32 = scene.db.value(sql, &[&shop.name(), &shop.token()]);
+    shop.set_webhook(webhook_of(&scene.db, tenant_id, &scene.relay.url()));
+    shop
+}
+
+#[test]
+fn max_in_flight_holds_back_the_tenants_next_call_and_no_other_tenants() {
+    let options = SceneOptions::default().with("max_in_flight", "1");
+    let scene = Scene::start_with(shared_cluster(), "in_flight", options);
+    let neighbour = neighbour_of(&scene);
+    let gate = scene.llm.hold();
+    scene.shop.customer_says("5511999990001", "Sou a primeira?").delivered();
+    gate.wait_until_reached(LIMIT);
+    let second = scene.shop.customer_says("5511999990002", "Sou o segundo?").delivered();
+
+    // The neighbour's comes later and is due later: when it is answered, the second was passed over.
+    neighbour.customer_says("5511999990003", "Sou de outra loja?").delivered();
+    neighbour.wait_for_sent(1, LIMIT);
+    assert_eq!(questions_at_the_model(&scene), ["Sou a primeira?", "Sou de outra loja?"]);
+    assert_eq!(scene.action(&second.id).as_deref(), Some("ai_queued"));
+
+    gate.release();
+    scene.shop.wait_for_sent(2, LIMIT);
+    scene.wait_until_idle();
+    assert_eq!(scene.action(&second.id).as_deref(), Some("ai_replied"));
+    let asked = questions_at_the_model(&scene);
+    assert_eq!(asked, ["Sou a primeira?", "Sou de outra loja?", "Sou o segundo?"]);
+}
+
+fn questions_at_the_model(scene: &Scene) -> Vec<String> {
+    scene.llm.requests().iter().map(|request| request.last_user_text()).collect()
+}
