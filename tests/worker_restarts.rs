@@ -104,7 +104,7 @@ fn a_reply_that_waits_when_the_server_restarts_is_answered_afterwards() {
 #[test]
 fn a_reply_that_nobody_works_at_is_taken_up_when_its_lease_has_ended() {
     let options = ClusterOptions::default().in_a_hurry();
-    let cluster = Cluster::start(options.with("whaply.maintenance_interval", "0"));
+    let cluster = Cluster::start(options.with("whaply.maintenance_interval", "1s"));
     let patient = SceneOptions::default().with("debounce", "20 s");
     let scene = Scene::start_with(&cluster, "lost", patient);
     let pid = wait_for_worker(&scene.db);

@@ -73,3 +73,40 @@ fn read_source(source: &str) -> Result<Option<Secret>, String> {
     Err("the setting for the API key must be env:NAME or file:/path, never the key itself"
         .to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_from_the_environment_and_a_variable_that_is_not_set_is_none() {
+        let path = read_source("env:PATH").unwrap().expect("every machine has a PATH");
+        assert_eq!(path.expose(), std::env::var("PATH").unwrap().trim());
+        assert_eq!(read_source("env:WHAPLY_SURELY_NOT_SET"), Ok(None));
+    }
+
+    #[test]
+    fn a_key_is_read_from_a_file_without_its_line_break() {
+        let file = std::env::temp_dir().join(format!("whaply-key-{}", std::process::id()));
+        std::fs::write(&file, "sk-test-1234\n").unwrap();
+        let key = read_source(&format!("file:{}", file.display()));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(key, Ok(Some(Secret::new("sk-test-1234"))));
+        assert!(read_source("file:/no/such/file").is_err());
+    }
+
+    #[test]
+    fn a_key_entered_in_place_of_its_source_is_refused_and_not_repeated() {
+        let error = read_source("sk-ant-secret").unwrap_err();
+        assert!(!error.contains("sk-ant-secret") && error.contains("env:NAME"), "{error}");
+    }
+
+    #[test]
+    fn a_url_that_is_none_is_told_without_repeating_it() {
+        for url in ["ftp://user:secret@host", "not a url", "http://", "http://secret@host:eighty/"]
+        {
+            let error = parse_url(url, "evo_server_url").unwrap_err();
+            assert!(error.starts_with("evo_server_url") && !error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -25,6 +25,20 @@ pub struct Pool {
     busy: usize,
 }
 
+/// File descriptors left to PostgreSQL: it opens WAL where a failure would end the whole server.
+const DESCRIPTORS_OF_POSTGRES: u64 = 256;
+
+/// How many calls this process can make at the same time: each holds a file descriptor.
+pub fn most_calls() -> usize {
+    // SAFETY: fills a struct that lives on this stack.
+    let limit = unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur
+    };
+    usize::try_from(limit.saturating_sub(DESCRIPTORS_OF_POSTGRES)).unwrap_or(usize::MAX).max(1)
+}
+
 impl Pool {
     /// A pool of at most `most` threads. Errors: the system has no file descriptor left.
     pub fn new(most: usize, caller: Caller) -> std::io::Result<Self> {

@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 
 use super::board::{Slot, Status, board};
 use super::guarded::transaction;
-use super::pool::Pool;
+use super::pool::{Pool, most_calls};
 use super::rounds::{Next, Rounds};
 use crate::net::{Caller, Limits};
 use crate::settings;
@@ -45,8 +45,14 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
 /// A pool without threads yet, and what a worker of before left behind taken back.
 fn begin() -> Rounds {
     let limits = settings::worker_limits();
-    let caller = Caller::new(&Limits { in_flight: limits.threads, ..Limits::default() });
-    let pool = match Pool::new(limits.threads, caller) {
+    let threads = limits.threads.min(most_calls());
+    if threads < limits.threads {
+        log!(
+            "whaply: {threads} calls at once instead of whaply.worker_threads: raise the open-file limit"
+        );
+    }
+    let caller = Caller::new(&Limits { in_flight: threads, ..Limits::default() });
+    let pool = match Pool::new(threads, caller) {
         Ok(pool) => pool,
         Err(error) => {
             fatal(&format!("whaply: the reply worker has no file descriptor left: {error}"))
