@@ -116,28 +116,28 @@ CREATE TABLE whaply.tenants (
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
 
-    mode            text NOT NULL DEFAULT 'on' CHECK (mode IN ('off', 'draft', 'test', 'on')),
+    mode            text NOT NULL DEFAULT 'on',
     test_chats      text[],
     llm_base_url    text,
     llm_model       text,
     llm_api_key     text,
-    max_tokens      integer CHECK (max_tokens > 0),
-    history_limit   integer CHECK (history_limit > 0),
-    max_in_flight   integer CHECK (max_in_flight > 0),
-    debounce        interval CHECK (debounce >= interval '0'),
-    debounce_max    interval CHECK (debounce_max >= interval '0'),
-    auto_resume_after interval CHECK (auto_resume_after > interval '0'),
-    age_limit       interval CHECK (age_limit > interval '0'),
-    reply_expiry    interval CHECK (reply_expiry > interval '0'),
-    on_failure      text CHECK (on_failure IN ('hand_over', 'fallback', 'both', 'none')),
-    on_other_sender text CHECK (on_other_sender IN ('pause', 'ignore')),
-    on_uncertain    text CHECK (on_uncertain IN ('send', 'hold')),
+    max_tokens      integer,
+    history_limit   integer,
+    max_in_flight   integer,
+    debounce        interval,
+    debounce_max    interval,
+    auto_resume_after interval,
+    age_limit       interval,
+    reply_expiry    interval,
+    on_failure      text,
+    on_other_sender text,
+    on_uncertain    text,
     fallback_text   text,
     webhook_secret  text DEFAULT replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''),
     timezone        text,
     auto_reply_texts text[],
     groups          boolean,
-    connection_state text CHECK (connection_state IN ('open', 'connecting', 'close', 'refused')),
+    connection_state text,
     home            text DEFAULT whaply.home_id(),
 
     CONSTRAINT idx_tenants_instance_name UNIQUE (instance_name)
@@ -187,6 +187,8 @@ CREATE TABLE whaply.messages (
     CONSTRAINT idx_messages_tenant_msg UNIQUE (tenant_id, message_id)
 );
 
+CREATE INDEX idx_messages_created_at ON whaply.messages USING brin (created_at);
+
 -- The order of a chat. History is read from its end, and the questions of a reply from its first.
 CREATE INDEX idx_messages_chat_order ON whaply.messages (tenant_id, chat_id, sent_at, id);
 
@@ -200,6 +202,9 @@ CREATE TABLE whaply.processed_events (
 
     CONSTRAINT idx_processed_events_tenant_msg UNIQUE (tenant_id, message_id, event_type)
 );
+
+-- For the clean-up: rows come in the order of their time, so that a few pages of index do.
+CREATE INDEX idx_processed_events_processed_at ON whaply.processed_events USING brin (processed_at);
 
 -- Messages of ours or of somebody else: undecided until the send in flight has ended. Few at a time.
 CREATE INDEX idx_processed_events_pending_echo
@@ -282,6 +287,76 @@ CREATE UNIQUE INDEX idx_deliveries_message
     ON whaply.deliveries (tenant_id, message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX idx_deliveries_reply ON whaply.deliveries (reply_id) WHERE reply_id IS NOT NULL;
 
+-- What a tenant may be set to. A trigger, since the error of a CHECK or NOT NULL prints the whole
+-- row, and this row holds keys; for the same reason no message repeats a URL, which may hold a
+-- password. Durations end where those of the GUCs do: beyond, the arithmetic of times overflows.
+CREATE FUNCTION whaply.check_tenant() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    needed text;
+    wrong record;
+    -- Timezones differ between servers: a row restored from another database (its home) keeps its own.
+    timezone_is_new boolean := NEW.timezone IS NOT NULL
+        AND CASE TG_OP WHEN 'INSERT' THEN NEW.home = whaply.home_id() ELSE NEW.timezone IS DISTINCT FROM OLD.timezone END;
+BEGIN
+    needed := CASE WHEN NEW.instance_name IS NULL THEN 'instance_name'
+                   WHEN NEW.evo_server_url IS NULL THEN 'evo_server_url'
+                   WHEN NEW.mode IS NULL THEN 'mode'
+                   WHEN NEW.id IS NULL THEN 'id'
+                   WHEN NEW.created_at IS NULL THEN 'created_at'
+                   WHEN NEW.updated_at IS NULL THEN 'updated_at' END;
+    IF needed IS NOT NULL THEN
+        RAISE EXCEPTION 'tenants.% must not be NULL', needed
+            USING ERRCODE = 'not_null_violation', SCHEMA = 'whaply', TABLE = 'tenants', COLUMN = needed,
+                  HINT = 'Give it a value, or leave the column out if it has a default.';
+    END IF;
+
+    -- As in a CHECK, a rule holds for NULL.
+    SELECT * INTO wrong
+      FROM (VALUES
+        ('evo_server_url', NULL, NEW.evo_server_url ~* '^https?://.', 'a URL that starts with http:// or https://'),
+        ('llm_base_url', NULL, NEW.llm_base_url ~* '^https?://.', 'a URL that starts with http:// or https://'),
+        ('llm_provider', NEW.llm_provider, lower(NEW.llm_provider) IN ('anthropic', 'openai'),
+         'anthropic, openai. Every server compatible with OpenAI''s is openai, with its URL in llm_base_url'),
+        ('mode', NEW.mode, NEW.mode IN ('off', 'draft', 'test', 'on'), 'off, draft, test, on'),
+        ('on_failure', NEW.on_failure, NEW.on_failure IN ('hand_over', 'fallback', 'both', 'none'),
+         'hand_over, fallback, both, none'),
+        ('on_other_sender', NEW.on_other_sender, NEW.on_other_sender IN ('pause', 'ignore'), 'pause, ignore'),
+        ('on_uncertain', NEW.on_uncertain, NEW.on_uncertain IN ('send', 'hold'), 'send, hold'),
+        ('connection_state', NEW.connection_state,
+         NEW.connection_state IN ('open', 'connecting', 'close', 'refused'), 'open, connecting, close, refused'),
+        ('max_tokens', NEW.max_tokens::text, NEW.max_tokens BETWEEN 1 AND 1000000, '1 to 1000000'),
+        ('history_limit', NEW.history_limit::text, NEW.history_limit BETWEEN 1 AND 1000, '1 to 1000'),
+        ('max_in_flight', NEW.max_in_flight::text, NEW.max_in_flight BETWEEN 1 AND 10000, '1 to 10000'),
+        ('debounce', NEW.debounce::text, NEW.debounce BETWEEN '0' AND '1 day', '0 to 1 day'),
+        ('debounce_max', NEW.debounce_max::text, NEW.debounce_max BETWEEN '0' AND '1 day', '0 to 1 day'),
+        ('auto_resume_after', NEW.auto_resume_after::text,
+         NEW.auto_resume_after > '0' AND NEW.auto_resume_after <= '365 days', 'more than 0, at most 365 days'),
+        ('age_limit', NEW.age_limit::text,
+         NEW.age_limit > '0' AND NEW.age_limit <= '365 days', 'more than 0, at most 365 days'),
+        ('reply_expiry', NEW.reply_expiry::text,
+         NEW.reply_expiry > '0' AND NEW.reply_expiry <= '365 days', 'more than 0, at most 365 days'),
+        ('timezone', NEW.timezone,
+         CASE WHEN timezone_is_new THEN EXISTS (SELECT FROM pg_timezone_names WHERE name = NEW.timezone) END,
+         'a name of pg_timezone_names, as in America/Sao_Paulo')
+      ) AS rules (column_name, shown, holds, allowed)
+     WHERE NOT holds
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '%', format('tenants.%s is not valid', wrong.column_name) || coalesce(': "' || wrong.shown || '"', '')
+            USING ERRCODE = 'check_violation', SCHEMA = 'whaply', TABLE = 'tenants', COLUMN = wrong.column_name,
+                  HINT = format('Allowed: %s.', wrong.allowed);
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER check_tenant
+    BEFORE INSERT OR UPDATE OF id, instance_name, evo_server_url, llm_provider, created_at, updated_at, mode,
+        llm_base_url, max_tokens, history_limit, max_in_flight, debounce, debounce_max, auto_resume_after,
+        age_limit, reply_expiry, on_failure, on_other_sender, on_uncertain, timezone, connection_state
+    ON whaply.tenants FOR EACH ROW EXECUTE FUNCTION whaply.check_tenant();
+
 -- Statements of ours set updated_at themselves; the trigger serves everybody else's, and costs
 -- nothing where the value has moved already.
 CREATE FUNCTION whaply.touch_updated_at() RETURNS trigger
@@ -328,7 +403,7 @@ AS 'MODULE_PATHNAME', 'ingest_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/sessions.rs:16
+-- src/api/sessions.rs:19
 -- whaply::api::sessions::pause_session
 CREATE  FUNCTION "pause_session"(
 	"instance_name" TEXT, /* Option < & str > */
@@ -376,7 +451,7 @@ $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/sessions.rs:50
+-- src/api/sessions.rs:54
 -- whaply::api::sessions::resume_session
 CREATE  FUNCTION "resume_session"(
 	"instance_name" TEXT, /* Option < & str > */
@@ -387,7 +462,7 @@ AS 'MODULE_PATHNAME', 'resume_session_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/sessions.rs:55
+-- src/api/sessions.rs:59
 -- whaply::api::sessions::resume_sessions
 CREATE  FUNCTION "resume_sessions"(
 	"instance_name" TEXT, /* Option < & str > */
@@ -491,7 +566,7 @@ SELECT pe.processed_at, t.instance_name, m.chat_id, pe.message_id, pe.event_type
   FROM whaply.processed_events pe
   JOIN whaply.tenants t ON t.id = pe.tenant_id
   LEFT JOIN whaply.messages m ON m.tenant_id = pe.tenant_id AND m.message_id = pe.message_id
- ORDER BY pe.processed_at DESC, pe.id DESC;
+ ORDER BY pe.id DESC;
 
 CREATE VIEW whaply.resumable_sessions AS
 SELECT s.id, t.instance_name, s.chat_id, s.pause_reason, s.last_human_at, now() - s.last_human_at AS idle_duration
@@ -502,7 +577,8 @@ SELECT s.id, t.instance_name, s.chat_id, s.pause_reason, s.last_human_at, now() 
         OR (s.paused_until IS NULL
             AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))
             AND s.last_human_at < now() - coalesce(t.auto_resume_after,
-                                                   current_setting('whaply.auto_resume_after')::interval)))
+                                                   current_setting('whaply.auto_resume_after', true)::interval,
+                                                   interval '2 hours')))
  ORDER BY s.last_human_at;
 
 CREATE VIEW whaply.unanswered_chats AS
@@ -558,6 +634,10 @@ SELECT NULL::varchar AS instance_name, 'worker' AS subject, 'no reply worker run
        'SELECT whaply.start_worker(); or set shared_preload_libraries = ''whaply''' AS what_to_do
  WHERE NOT pg_is_in_recovery() AND (whaply.worker_status() ->> 'pid') IS NULL
 UNION ALL
+SELECT NULL, 'worker', 'the setting whaply.worker is off: nothing is answered or sent',
+       'ALTER SYSTEM SET whaply.worker = on; SELECT pg_reload_conf()'
+ WHERE NOT coalesce(current_setting('whaply.worker', true)::boolean, true)
+UNION ALL
 SELECT t.instance_name, 'home', 'this database is a copy: the tenant is served elsewhere, nothing is sent from here',
        'SELECT whaply.adopt_tenants(); in the one database that shall speak'
   FROM whaply.tenants t WHERE t.home IS DISTINCT FROM whaply.home_id()
@@ -579,7 +659,7 @@ SELECT t.instance_name, 'deliveries', 'a message to ' || d.chat_id || ' is ' || 
  WHERE d.state = 'uncertain' OR (d.state = 'failed' AND d.finished_at > now() - interval '24 hours')
 UNION ALL
 SELECT t.instance_name, 'secret', 'the tenant has no webhook_secret: its webhooks are refused',
-       'UPDATE whaply.tenants SET webhook_secret = ... , or SET whaply.require_secret = off'
+       'UPDATE whaply.tenants SET webhook_secret = ...; or ALTER SYSTEM SET whaply.require_secret = off and reload'
   FROM whaply.tenants t WHERE t.webhook_secret IS NULL;
 /* </end connected objects> */
 
@@ -704,6 +784,7 @@ COMMENT ON FUNCTION whaply.worker_status() IS '{status, pid, preloaded} of the r
 COMMENT ON FUNCTION whaply.wait_until_idle(interval) IS 'Waits until the worker has nothing open; false if the time is over first. For tests: not in a transaction that has written';
 COMMENT ON FUNCTION whaply.adopt_tenants() IS 'Makes this database the one that speaks for its tenants, after a restore. Fails open replies older than reply_expiry. Returns how many tenants were elsewhere';
 COMMENT ON FUNCTION whaply.home_id() IS 'Names this database: system identifier and OID. A copy has another';
+COMMENT ON FUNCTION whaply.check_tenant() IS 'Trigger: refuses what a tenant cannot be set to (23502, 23514), without printing the row, which holds keys';
 COMMENT ON FUNCTION whaply.touch_updated_at() IS 'Trigger: updated_at moves with every update that does not move it itself';
 COMMENT ON FUNCTION whaply.extension_created() IS 'Called by the extension''s script: the worker starts when CREATE EXTENSION commits';
 
