@@ -8,10 +8,10 @@ use crate::error::Result;
 /// already is not doubled.
 pub fn move_older_than(days: i32) -> Result<i64> {
     if !exists()? {
-        sql::execute(
-            "CREATE TABLE whaply.messages_archive (LIKE whaply.messages INCLUDING ALL)",
-            &[],
-        )?;
+        // Without defaults: that of id would tie the user's table to a sequence of the extension.
+        let create = "CREATE TABLE whaply.messages_archive \
+                          (LIKE whaply.messages INCLUDING ALL EXCLUDING DEFAULTS)";
+        sql::execute(create, &[])?;
     }
     let moved = sql::query_one(
         "WITH moved AS ( \
