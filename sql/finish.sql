@@ -27,34 +27,44 @@ COMMENT ON COLUMN whaply.tenants.on_uncertain IS 'A message that Evolution has n
 COMMENT ON COLUMN whaply.tenants.fallback_text IS 'What the customer is told when the assistant gives up';
 COMMENT ON COLUMN whaply.tenants.webhook_secret IS 'The value of the header x-whaply-secret of this tenant''s webhook';
 COMMENT ON COLUMN whaply.tenants.timezone IS 'IANA name of the timezone in which the model is told the date and time';
-COMMENT ON COLUMN whaply.tenants.auto_reply_texts IS 'Greeting and away messages of WhatsApp Business, word for word: they do not pause the chat';
+COMMENT ON COLUMN whaply.tenants.auto_reply_texts IS 'Greeting and away messages of WhatsApp Business, word for word: they do not pause the chat. What comes within 10 s of a customer''s message or of ours in three chats is added by itself';
 COMMENT ON COLUMN whaply.tenants.groups IS 'Whether the assistant answers in groups, when it is mentioned';
 COMMENT ON COLUMN whaply.tenants.connection_state IS 'The WhatsApp line as Evolution last told: open, connecting, close, refused; NULL counts as open';
 COMMENT ON COLUMN whaply.tenants.home IS 'home_id() of the only database that may speak for this tenant: a copy stays silent';
+COMMENT ON COLUMN whaply.tenants.answers_per_chat IS 'The most answers that a chat gets within answer_window; one more pauses it (loop_guard). 0: no limit';
+COMMENT ON COLUMN whaply.tenants.answers_per_tenant IS 'The most answers that the tenant gives within answer_window; a chat that wants one more is paused (loop_guard). 0: no limit';
+COMMENT ON COLUMN whaply.tenants.answer_window IS 'The time in which answers are counted';
+COMMENT ON COLUMN whaply.tenants.resume_word IS 'A message of the owner that is this word alone gives the chat back to the assistant. Empty: there is no such word';
+COMMENT ON COLUMN whaply.tenants.hold_word IS 'A message of the owner that is this word alone keeps the chat until a person gives it back. Empty: there is no such word';
+COMMENT ON COLUMN whaply.tenants.answer_after_pause IS 'Whether what was asked during a pause is answered at its end, if it is younger than age_limit and nobody has answered since';
+COMMENT ON COLUMN whaply.tenants.on_unverified IS 'Messages of the Cloud API whose customer cannot be verified, while several write at once: hold (left to a person), answer';
+COMMENT ON COLUMN whaply.tenants.own_lids IS 'The business''s own LIDs, found out by whaply: they name no customer';
 
 COMMENT ON TABLE whaply.sessions IS 'A session is one chat of a tenant. Its chat_id never changes; chat_aliases has its other names';
-COMMENT ON COLUMN whaply.sessions.pause_reason IS 'human_takeover, other_sender (both end by silence), ai_failed (ends at paused_until), or a manual reason (a hold)';
+COMMENT ON COLUMN whaply.sessions.pause_reason IS 'human_takeover, other_sender (both end by silence), ai_failed, loop_guard (both end at paused_until), or a manual reason (a hold)';
 COMMENT ON COLUMN whaply.sessions.last_message_at IS 'When the customer last wrote, by WhatsApp''s clock';
 COMMENT ON COLUMN whaply.sessions.last_human_at IS 'When a human of the business last wrote, by WhatsApp''s clock; auto-resume counts from it';
 COMMENT ON COLUMN whaply.sessions.contact_name IS 'The customer''s WhatsApp name, chosen by the customer';
 COMMENT ON COLUMN whaply.sessions.reply_jid IS 'The JID the customer last wrote from: where answers go';
 COMMENT ON COLUMN whaply.sessions.paused_until IS 'When the pause ends by itself; NULL: by silence of the human, or by a person';
+COMMENT ON COLUMN whaply.sessions.steered_at IS 'When the owner last gave a command, by WhatsApp''s clock: what the owner wrote before it pauses no more';
 
 COMMENT ON TABLE whaply.messages IS 'What was said in the chats. The order of a chat is (sent_at, id)';
 COMMENT ON COLUMN whaply.messages.message_type IS 'Evolution''s messageType, cut to 50 characters';
 COMMENT ON COLUMN whaply.messages.raw IS 'The webhook without keys and file contents, for debugging';
 COMMENT ON COLUMN whaply.messages.sent_at IS 'messageTimestamp, never later than its arrival';
-COMMENT ON COLUMN whaply.messages.sender IS 'customer, owner (phone, Web, Desktop), assistant, operator (send_message), other (API client, agent), auto_reply; NULL: an edit or deletion that came before its message';
+COMMENT ON COLUMN whaply.messages.sender IS 'customer, owner (phone, Web, Desktop), assistant, operator (send_message), other (API client, agent), auto_reply, command (the owner''s resume_word or hold_word), unverified (a customer, perhaps of another chat); NULL: an edit or deletion that came before its message';
 COMMENT ON COLUMN whaply.messages.reply_id IS 'For a customer''s message the reply that answers it; for ours the reply that made it';
 COMMENT ON COLUMN whaply.messages.status IS 'PENDING, SERVER_ACK, ERROR, DELIVERY_ACK, READ, PLAYED: only moves forward';
 COMMENT ON COLUMN whaply.messages.edited_at IS 'When it was edited; text is the newest';
 COMMENT ON COLUMN whaply.messages.deleted_at IS 'When it was deleted for everyone; the text stays';
 
 COMMENT ON TABLE whaply.processed_events IS 'One row for each (tenant, message, event) that has acted: what makes a webhook act once';
-COMMENT ON COLUMN whaply.processed_events.action_taken IS 'paused, ai_queued, ai_replied, ai_failed, superseded, cancelled_paused, drafted, own_echo, pending_echo, other_sender, edited, edited_early, deleted, deleted_early, already_stored, ignored_…';
+COMMENT ON COLUMN whaply.processed_events.action_taken IS 'paused, resumed, held, ai_queued, ai_replied, ai_failed, superseded, cancelled_paused, drafted, own_echo, pending_echo, other_sender, edited, edited_early, deleted, deleted_early, already_stored, ignored_…';
 
 COMMENT ON TABLE whaply.chat_aliases IS 'Every JID a chat is known by besides its chat_id';
 COMMENT ON COLUMN whaply.chat_aliases.jid IS 'A JID or LID without device; one chat each';
+COMMENT ON COLUMN whaply.chat_aliases.confirmed IS 'False: only a message of ours told so; it could be a LID of our own';
 COMMENT ON TABLE whaply.replies IS 'The turns of the assistant: a queue while open, the record afterwards';
 COMMENT ON COLUMN whaply.replies.state IS 'waiting, generating, sending (open: one a chat); sent, drafted, superseded, cancelled, failed';
 COMMENT ON COLUMN whaply.replies.due_at IS 'When a waiting reply may be claimed: after the debounce, or the delay of a retry';
@@ -89,7 +99,7 @@ COMMENT ON COLUMN whaply.deliveries.state IS 'pending, sending (the call is on i
 
 COMMENT ON VIEW whaply.recent_activity IS 'What was done with the latest events; add LIMIT';
 COMMENT ON VIEW whaply.resumable_sessions IS 'Paused sessions that auto_resume() would resume now';
-COMMENT ON VIEW whaply.unanswered_chats IS 'Chats whose last word is a customer''s that nobody answers';
+COMMENT ON VIEW whaply.unanswered_chats IS 'Chats with questions after the last word of the business that nobody answers, the longest wait first: asked_at and text are of the first question, questions counts them';
 COMMENT ON VIEW whaply.tenant_stats IS 'Messages of the last 24 hours by tenant';
 COMMENT ON VIEW whaply.reply_queue IS 'Open replies';
 COMMENT ON VIEW whaply.failed_replies IS 'Replies that were given up, and why; retry_reply(id) tries again';
@@ -100,7 +110,7 @@ COMMENT ON FUNCTION whaply.webhook(json) IS 'ingest behind the tenant''s secret,
 COMMENT ON FUNCTION whaply.receive(json) IS 'The inside of webhook(json): returns {refused: {sqlstate, message, hint}} where that raises';
 COMMENT ON FUNCTION whaply.webhook_settings(text) IS 'The body to POST to Evolution''s /webhook/set/{instance}; put your URL in';
 COMMENT ON FUNCTION whaply.pause_session(text, text, text, interval) IS 'Pauses a chat (JID, LID or phone number) until resume_session, or for a time. Cancels the open reply. Returns whether anything changed';
-COMMENT ON FUNCTION whaply.resume_session(text, text) IS 'Ends a pause of any reason. Returns whether the chat was paused';
+COMMENT ON FUNCTION whaply.resume_session(text, text) IS 'Ends a pause of any reason. With answer_after_pause, what was asked meanwhile is answered. Returns whether the chat was paused';
 COMMENT ON FUNCTION whaply.resume_sessions(text, text) IS 'Ends every pause of a tenant with this reason. Returns how many';
 COMMENT ON FUNCTION whaply.auto_resume_paused_sessions(double precision) IS 'Resumes chats where no human wrote for this many hours, and pauses whose time is over. Manual pauses stay. Returns how many';
 COMMENT ON FUNCTION whaply.cleanup_old_processed_events(integer) IS 'Deletes processed events older than this many days. Returns how many';

@@ -35,6 +35,14 @@ CREATE TABLE whaply.tenants (
     groups          boolean,
     connection_state text,
     home            text DEFAULT whaply.home_id(),
+    answers_per_chat integer,
+    answers_per_tenant integer,
+    answer_window   interval,
+    resume_word     text,
+    hold_word       text,
+    answer_after_pause boolean,
+    on_unverified   text,
+    own_lids        text[],
 
     CONSTRAINT idx_tenants_instance_name UNIQUE (instance_name)
 );
@@ -53,6 +61,7 @@ CREATE TABLE whaply.sessions (
     contact_name    text,
     reply_jid       varchar(255),
     paused_until    timestamptz,
+    steered_at      timestamptz,
 
     CONSTRAINT idx_sessions_tenant_chat UNIQUE (tenant_id, chat_id)
 );
@@ -74,7 +83,8 @@ CREATE TABLE whaply.messages (
     created_at      timestamptz NOT NULL DEFAULT now(),
 
     sent_at         timestamptz NOT NULL DEFAULT now(),
-    sender          text CHECK (sender IN ('customer', 'owner', 'assistant', 'operator', 'other', 'auto_reply')),
+    sender          text CHECK (sender IN ('customer', 'owner', 'assistant', 'operator', 'other', 'auto_reply',
+                                               'command', 'unverified')),
     reply_id        bigint,
     status          text CHECK (status IN ('ERROR', 'PENDING', 'SERVER_ACK', 'DELIVERY_ACK', 'READ', 'PLAYED')),
     edited_at       timestamptz,
@@ -87,6 +97,9 @@ CREATE INDEX idx_messages_created_at ON whaply.messages USING brin (created_at);
 
 -- The order of a chat. History is read from its end, and the questions of a reply from its first.
 CREATE INDEX idx_messages_chat_order ON whaply.messages (tenant_id, chat_id, sent_at, id);
+
+-- Words that the owner has used before, perhaps a greeting that WhatsApp Business sends by itself.
+CREATE INDEX idx_messages_owner_words ON whaply.messages (tenant_id, md5(text)) WHERE sender = 'owner';
 
 CREATE TABLE whaply.processed_events (
     id              serial PRIMARY KEY,
@@ -111,6 +124,7 @@ CREATE TABLE whaply.chat_aliases (
     jid             varchar(255) NOT NULL,
     chat_id         varchar(255) NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT now(),
+    confirmed       boolean NOT NULL DEFAULT true,
     PRIMARY KEY (tenant_id, jid)
 );
 
@@ -148,6 +162,8 @@ CREATE UNIQUE INDEX idx_replies_one_open
     ON whaply.replies (tenant_id, chat_id) WHERE state IN ('waiting', 'generating', 'sending');
 CREATE INDEX idx_replies_chat ON whaply.replies (tenant_id, chat_id, id);
 CREATE INDEX idx_replies_due ON whaply.replies (due_at) WHERE state = 'waiting';
+-- For the limits on answers in a time.
+CREATE INDEX idx_replies_answered ON whaply.replies (tenant_id, answered_at) WHERE answered_at IS NOT NULL;
 CREATE INDEX idx_replies_failed ON whaply.replies (tenant_id, finished_at) WHERE state = 'failed';
 
 CREATE TABLE whaply.deliveries (
@@ -219,11 +235,22 @@ BEGIN
          'hand_over, fallback, both, none'),
         ('on_other_sender', NEW.on_other_sender, NEW.on_other_sender IN ('pause', 'ignore'), 'pause, ignore'),
         ('on_uncertain', NEW.on_uncertain, NEW.on_uncertain IN ('send', 'hold'), 'send, hold'),
+        ('on_unverified', NEW.on_unverified, NEW.on_unverified IN ('answer', 'hold'), 'answer, hold'),
         ('connection_state', NEW.connection_state,
          NEW.connection_state IN ('open', 'connecting', 'close', 'refused'), 'open, connecting, close, refused'),
         ('max_tokens', NEW.max_tokens::text, NEW.max_tokens BETWEEN 1 AND 1000000, '1 to 1000000'),
         ('history_limit', NEW.history_limit::text, NEW.history_limit BETWEEN 1 AND 1000, '1 to 1000'),
         ('max_in_flight', NEW.max_in_flight::text, NEW.max_in_flight BETWEEN 1 AND 10000, '1 to 10000'),
+        ('answers_per_chat', NEW.answers_per_chat::text,
+         NEW.answers_per_chat BETWEEN 0 AND 1000000, '0 (no limit) to 1000000'),
+        ('answers_per_tenant', NEW.answers_per_tenant::text,
+         NEW.answers_per_tenant BETWEEN 0 AND 1000000, '0 (no limit) to 1000000'),
+        ('answer_window', NEW.answer_window::text,
+         NEW.answer_window > '0' AND NEW.answer_window <= '365 days', 'more than 0, at most 365 days'),
+        ('resume_word', NEW.resume_word, length(NEW.resume_word) <= 100, 'at most 100 characters; empty: no such word'),
+        ('hold_word', NEW.hold_word, length(NEW.hold_word) <= 100
+             AND (btrim(NEW.hold_word) = '' OR lower(btrim(NEW.hold_word)) IS DISTINCT FROM lower(btrim(NEW.resume_word))),
+         'at most 100 characters, and not the resume_word; empty: no such word'),
         ('debounce', NEW.debounce::text, NEW.debounce BETWEEN '0' AND '1 day', '0 to 1 day'),
         ('debounce_max', NEW.debounce_max::text, NEW.debounce_max BETWEEN '0' AND '1 day', '0 to 1 day'),
         ('auto_resume_after', NEW.auto_resume_after::text,
@@ -250,7 +277,8 @@ $$;
 CREATE TRIGGER check_tenant
     BEFORE INSERT OR UPDATE OF id, instance_name, evo_server_url, llm_provider, created_at, updated_at, mode,
         llm_base_url, max_tokens, history_limit, max_in_flight, debounce, debounce_max, auto_resume_after,
-        age_limit, reply_expiry, on_failure, on_other_sender, on_uncertain, timezone, connection_state
+        age_limit, reply_expiry, on_failure, on_other_sender, on_uncertain, timezone, connection_state,
+        answers_per_chat, answers_per_tenant, answer_window, resume_word, hold_word, on_unverified
     ON whaply.tenants FOR EACH ROW EXECUTE FUNCTION whaply.check_tenant();
 
 -- Statements of ours set updated_at themselves; the trigger serves everybody else's, and costs

@@ -20,22 +20,49 @@ SELECT s.id, t.instance_name, s.chat_id, s.pause_reason, s.last_human_at, now() 
                                                    interval '2 hours')))
  ORDER BY s.last_human_at;
 
+-- Who waits: the customer's questions after the last word of the business that nobody answers. A
+-- fallback text and the parts of a reply that did not come to its end are no answer to them.
 CREATE VIEW whaply.unanswered_chats AS
 SELECT t.instance_name, s.chat_id, s.contact_name, s.is_paused, s.pause_reason, q.asked_at, now() - q.asked_at AS waiting_for,
-       q.text
+       q.text, q.questions
   FROM whaply.sessions s
   JOIN whaply.tenants t ON t.id = s.tenant_id
   CROSS JOIN LATERAL (
-       SELECT m.sent_at AS asked_at, m.text, m.sender, m.message_id, m.tenant_id
+       SELECT array_agg(a.jid) || s.chat_id AS jids
+         FROM whaply.chat_aliases a
+        WHERE a.tenant_id = s.tenant_id AND a.chat_id = s.chat_id) AS names
+  LEFT JOIN LATERAL (
+       SELECT newest.sent_at, newest.id
+         FROM unnest(names.jids) AS name (jid)
+        CROSS JOIN LATERAL (
+              SELECT m.sent_at, m.id
+                FROM whaply.messages m
+               WHERE m.tenant_id = s.tenant_id AND m.chat_id = name.jid
+                 AND m.sender IN ('assistant', 'owner', 'operator', 'other') AND m.deleted_at IS NULL
+                 AND NOT EXISTS (
+                     SELECT FROM whaply.deliveries d LEFT JOIN whaply.replies r ON r.id = d.reply_id
+                      WHERE d.tenant_id = m.tenant_id AND d.message_id = m.message_id
+                        AND (d.kind = 'fallback' OR (d.kind = 'reply' AND r.state IN ('failed', 'cancelled'))))
+               ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) AS newest
+        ORDER BY newest.sent_at DESC, newest.id DESC LIMIT 1) AS said ON true
+  CROSS JOIN LATERAL (
+       SELECT min(m.sent_at) AS asked_at, (array_agg(m.text ORDER BY m.sent_at, m.id))[1] AS text, count(*) AS questions
          FROM whaply.messages m
-        WHERE m.tenant_id = s.tenant_id AND m.chat_id = s.chat_id AND m.sender IS NOT NULL
-          AND m.deleted_at IS NULL
-        ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) AS q
-  JOIN whaply.processed_events e
-    ON e.tenant_id = q.tenant_id AND e.message_id = q.message_id AND e.event_type = 'messages.upsert'
- WHERE q.sender = 'customer'
-   AND e.action_taken IN ('ignored_paused', 'cancelled_paused', 'ai_failed', 'drafted', 'ignored_mode')
+         JOIN whaply.processed_events e
+           ON e.tenant_id = m.tenant_id AND e.message_id = m.message_id AND e.event_type = 'messages.upsert'
+        WHERE m.tenant_id = s.tenant_id AND m.chat_id = ANY (names.jids)
+          AND m.sender IN ('customer', 'unverified') AND m.deleted_at IS NULL
+          AND e.action_taken IN ('ignored_paused', 'cancelled_paused', 'ai_failed', 'drafted', 'ignored_mode',
+                                 'ignored_unverified')
+          AND m.sent_at >= coalesce(said.sent_at, '-infinity')
+          AND (said.id IS NULL OR (m.sent_at, m.id) > (said.sent_at, said.id))) AS q
+ WHERE q.questions > 0
+   -- A chat that was found to be another one is listed under that one's name.
    AND NOT EXISTS (SELECT FROM whaply.chat_aliases a WHERE a.tenant_id = s.tenant_id AND a.jid = s.chat_id)
+   -- The assistant is about to answer, and it reads the chat.
+   AND NOT EXISTS (SELECT FROM whaply.replies r
+                    WHERE r.tenant_id = s.tenant_id AND r.chat_id = s.chat_id
+                      AND r.state IN ('waiting', 'generating', 'sending'))
  ORDER BY q.asked_at;
 
 CREATE VIEW whaply.tenant_stats AS
@@ -96,6 +123,40 @@ SELECT t.instance_name, 'deliveries', 'a message to ' || d.chat_id || ' is ' || 
        'look at the chat; SELECT whaply.send_message(...) if it is not there'
   FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id
  WHERE d.state = 'uncertain' OR (d.state = 'failed' AND d.finished_at > now() - interval '24 hours')
+UNION ALL
+SELECT t.instance_name, 'loop', count(*) || ' chats are paused: more answers than answers_per_chat or answers_per_tenant allow; '
+       || 'perhaps a machine is on the other side',
+       'SELECT * FROM whaply.sessions WHERE pause_reason = ''loop_guard''; they resume by themselves at paused_until'
+  FROM whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id
+ WHERE s.is_paused AND s.pause_reason = 'loop_guard' AND s.paused_until > now()
+ GROUP BY t.id, t.instance_name
+UNION ALL
+SELECT t.instance_name, 'unverified', count(*) || ' messages of the last 24 hours may stand in the wrong chat and got no answer: '
+       || 'several customers wrote at once, and the Cloud API did not prove whose they are',
+       'read them: SELECT * FROM whaply.messages WHERE sender = ''unverified''; '
+       || 'UPDATE whaply.tenants SET on_unverified = ''answer'' trusts them'
+  FROM whaply.messages m JOIN whaply.tenants t ON t.id = m.tenant_id
+ WHERE m.sender = 'unverified' AND m.created_at > now() - interval '24 hours'
+ GROUP BY t.id, t.instance_name
+UNION ALL
+SELECT t.instance_name, 'greeting', 'the owner''s words "' || left(w.text, 60) || CASE WHEN length(w.text) > 60 THEN '…' ELSE '' END
+       || '" came within 10 s in ' || w.chats || ' chats: are they WhatsApp Business''s own message?',
+       format('if so: UPDATE whaply.tenants SET auto_reply_texts = array_append(auto_reply_texts, %L) WHERE instance_name = %L',
+              w.text, t.instance_name)
+  FROM whaply.tenants t
+  CROSS JOIN LATERAL (
+       SELECT o.text, count(DISTINCT coalesce(a.chat_id, o.chat_id)) AS chats
+         FROM whaply.messages o
+         LEFT JOIN whaply.chat_aliases a ON a.tenant_id = o.tenant_id AND a.jid = o.chat_id
+        WHERE o.tenant_id = t.id AND o.sender = 'owner' AND o.text IS NOT NULL
+          AND o.created_at > now() - interval '30 days'
+          AND EXISTS (SELECT FROM whaply.messages c
+                       WHERE c.tenant_id = o.tenant_id AND c.chat_id = o.chat_id
+                         AND c.sender IN ('customer', 'assistant', 'operator')
+                         AND c.sent_at BETWEEN o.sent_at - interval '10 seconds' AND o.sent_at)
+        GROUP BY o.text
+       HAVING count(DISTINCT coalesce(a.chat_id, o.chat_id)) > 1) AS w
+ WHERE NOT EXISTS (SELECT FROM unnest(t.auto_reply_texts) AS known (text) WHERE btrim(known.text) = btrim(w.text))
 UNION ALL
 SELECT t.instance_name, 'secret', 'the tenant has no webhook_secret: its webhooks are refused',
        'UPDATE whaply.tenants SET webhook_secret = ...; or ALTER SYSTEM SET whaply.require_secret = off and reload'

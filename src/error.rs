@@ -28,6 +28,9 @@ pub enum Error {
     /// The webhook arrived where nothing can be written.
     #[error("this server is a standby and cannot take webhooks")]
     Standby,
+    /// The library is newer than the tables: a webhook must not be lost meanwhile.
+    #[error("the tables of whaply are of version {tables}, the library of {library}")]
+    Outdated { tables: String, library: &'static str },
     /// What was asked for needs something that this server or transaction does not have.
     #[error("{message}")]
     NotPossible { message: String, hint: &'static str },
@@ -46,7 +49,7 @@ impl Error {
             Self::UnknownInstance { .. } => "P0002",
             Self::WrongSecret => "PT401",
             Self::WebhookForUnknownInstance { .. } => "PT404",
-            Self::Standby => "PT503",
+            Self::Standby | Self::Outdated { .. } => "PT503",
             Self::NotPossible { .. } => "55000",
             Self::Internal(_) => "XX000",
         }
@@ -67,6 +70,7 @@ impl Error {
                  prints it."
             }
             Self::Standby => "Send webhooks to the primary.",
+            Self::Outdated { .. } => "ALTER EXTENSION whaply UPDATE, in this database.",
             Self::InvalidArgument { hint, .. } | Self::NotPossible { hint, .. } => hint,
         };
         Some(hint.to_owned())

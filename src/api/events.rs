@@ -8,7 +8,7 @@ use super::arguments::{JsonbText, given};
 use super::or_raise;
 use crate::error::Result;
 use crate::intake::{self, Outcome};
-use crate::store::transaction;
+use crate::store::{extension, transaction};
 use crate::webhook::{self, Payload};
 use crate::worker;
 
@@ -20,7 +20,11 @@ fn ingest(payload: Option<JsonbText>) -> JsonB {
 
 /// Takes a webhook and wakes the worker when the transaction commits.
 pub(super) fn take(payload: &Payload) -> Result<JsonB> {
+    // Before anything that an old table could refuse: what it refuses, Evolution drops for ever.
+    extension::require_current()?;
     let outcome = intake::ingest(payload, transaction::now())?;
+    // Evolution does not repeat what was answered with 200: it must not be forgotten by a crash.
+    transaction::force_synchronous_commit();
     if outcome.wakes_worker {
         worker::wake_at_commit();
     }

@@ -7,8 +7,10 @@ use serde_json::json;
 use super::arguments::given;
 use super::or_raise;
 use crate::error::{Error, Result};
+use crate::intake::{pauses, upkeep};
 use crate::settings;
-use crate::store::{maintenance, messages_archive, processed_events, sessions};
+use crate::store::{messages_archive, processed_events, sessions, transaction};
+use crate::worker;
 
 #[pg_extern]
 fn auto_resume_paused_sessions(hours_inactive: Option<f64>) -> i64 {
@@ -24,7 +26,12 @@ fn resume(hours_inactive: Option<f64>) -> Result<i64> {
             hint: "Give a number of hours, 0 or more.",
         });
     }
-    Ok(sessions::resume_silent(hours)? + sessions::resume_expired()?)
+    let (defaults, now) = (settings::behaviour(), transaction::now());
+    let silent = sessions::resume_silent(hours, defaults.answer_after_pause)?;
+    let asked = pauses::all_ended(&silent, &defaults, now)?;
+    let over = upkeep::end_timed_pauses(&defaults, now)?;
+    wake_for(asked + over.asked);
+    Ok(silent.count + over.resumed)
 }
 
 #[pg_extern]
@@ -51,7 +58,15 @@ fn days(days_to_keep: Option<i32>) -> Result<i32> {
 
 #[pg_extern]
 fn auto_resume() -> JsonB {
-    let done =
-        or_raise(maintenance::run(&settings::behaviour(), settings::keep_processed_events()));
+    let keep_days = settings::keep_processed_events();
+    let done = or_raise(upkeep::run(&settings::behaviour(), keep_days, transaction::now()));
+    wake_for(done.asked);
     JsonB(json!({ "resumed": done.resumed, "deleted_events": done.deleted_events }))
+}
+
+/// Questions of these chats, asked while they were paused, are answered now.
+fn wake_for(asked: usize) {
+    if asked > 0 {
+        worker::wake_at_commit();
+    }
 }

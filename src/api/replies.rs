@@ -8,7 +8,7 @@ use super::or_raise;
 use super::sessions::tenant_id;
 use crate::conversation::{Action, PauseReason};
 use crate::error::Result;
-use crate::intake::consequences;
+use crate::intake::{consequences, lock_today};
 use crate::store::replies::{self, End};
 use crate::store::{deliveries, sessions, transaction};
 use crate::worker;
@@ -31,9 +31,10 @@ fn retry_all(instance_name: Option<&str>, since: Option<TimestampWithTimeZone>) 
 
 /// Queues a failed reply again, and ends the pause that its failure caused.
 fn retry(id: i64) -> Result<bool> {
-    let Some(chat) = replies::find_failed(id)? else { return Ok(false) };
+    let Some(failed_in) = replies::find_failed(id)? else { return Ok(false) };
+    let chat = lock_today(&failed_in)?;
     let Some(session) = sessions::lock(&chat)? else { return Ok(false) };
-    if !replies::reopen(id, transaction::now())? {
+    if !replies::reopen(id, &chat, transaction::now())? {
         return Ok(false);
     }
     if session.pause_reason.as_deref() == Some(PauseReason::AiFailed.as_str()) {

@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 
 use super::arguments::given;
 use super::or_raise;
-use super::sessions::named_chat;
+use super::sessions::locked_chat;
 use crate::error::{Error, Result};
 use crate::intake::consequences;
 use crate::store::deliveries::{self, Kind};
@@ -27,7 +27,7 @@ fn send(
     text: Option<&str>,
     pause: bool,
 ) -> Result<i64> {
-    let chat = named_chat(instance_name, chat_id)?;
+    let chat = locked_chat(instance_name, chat_id)?;
     let text = given(text, "text")?;
     if text.trim().is_empty() {
         return Err(Error::InvalidArgument {
@@ -39,6 +39,7 @@ fn send(
     sessions::create_and_lock(&chat)?;
     if pause {
         sessions::pause(&chat, "manual_pause", None)?;
+        sessions::steered_by_hand(&chat)?;
         consequences::stop_speaking(&chat, "an operator took over by send_message", true)?;
     }
     let id = deliveries::add(&chat, None, Kind::Operator, 1, text)?;

@@ -7,8 +7,10 @@ use pgrx::prelude::*;
 use super::arguments::given;
 use super::or_raise;
 use crate::error::{Error, Result};
-use crate::intake::{chat_in_any_writing, consequences};
+use crate::intake::{consequences, lock_in_any_writing, pauses};
+use crate::settings;
 use crate::store::{Chat, sessions, tenants, transaction};
+use crate::worker;
 
 /// `varchar(100)` of `sessions.pause_reason`.
 const REASON_LIMIT: usize = 100;
@@ -32,7 +34,7 @@ fn pause(
     reason: Option<&str>,
     duration: Option<Interval>,
 ) -> Result<bool> {
-    let chat = named_chat(instance_name, chat_id)?;
+    let chat = locked_chat(instance_name, chat_id)?;
     let reason = given(reason, "reason")?;
     if reason.chars().count() > REASON_LIMIT {
         let reason = format!("it is longer than {REASON_LIMIT} characters");
@@ -47,21 +49,41 @@ fn pause(
     // A chat never seen is made paused, so that a block list is one SELECT.
     sessions::create_and_lock(&chat)?;
     let changed = sessions::pause(&chat, reason, until)?;
+    sessions::steered_by_hand(&chat)?;
     consequences::stop_speaking(&chat, "paused by pause_session", false)?;
     Ok(changed)
 }
 
 #[pg_extern]
 fn resume_session(instance_name: Option<&str>, chat_id: Option<&str>) -> bool {
-    or_raise(named_chat(instance_name, chat_id).and_then(|chat| sessions::resume(&chat)))
+    or_raise(resume(instance_name, chat_id))
+}
+
+fn resume(instance_name: Option<&str>, chat_id: Option<&str>) -> Result<bool> {
+    let chat = locked_chat(instance_name, chat_id)?;
+    let Some(tenant) = tenants::by_id(chat.tenant_id, &settings::behaviour())? else {
+        return Ok(false);
+    };
+    let changed = pauses::resume(&tenant, &chat, transaction::now())?;
+    if changed {
+        worker::wake_at_commit();
+    }
+    Ok(changed)
 }
 
 #[pg_extern]
 fn resume_sessions(instance_name: Option<&str>, reason: Option<&str>) -> i64 {
-    or_raise(
-        tenant_id(instance_name)
-            .and_then(|tenant| sessions::resume_all(tenant, given(reason, "reason")?)),
-    )
+    or_raise(resume_all(instance_name, reason))
+}
+
+fn resume_all(instance_name: Option<&str>, reason: Option<&str>) -> Result<i64> {
+    let defaults = settings::behaviour();
+    let (tenant_id, reason) = (tenant_id(instance_name)?, given(reason, "reason")?);
+    let resumed = sessions::resume_all(tenant_id, reason, defaults.answer_after_pause)?;
+    if pauses::all_ended(&resumed, &defaults, transaction::now())? > 0 {
+        worker::wake_at_commit();
+    }
+    Ok(resumed.count)
 }
 
 /// The tenant of an instance, or an error that says how to make one.
@@ -71,10 +93,10 @@ pub(super) fn tenant_id(instance_name: Option<&str>) -> Result<i32> {
         .ok_or_else(|| Error::UnknownInstance { instance: instance.to_owned() })
 }
 
-/// The chat that a person means, in any writing.
-pub(super) fn named_chat(instance_name: Option<&str>, chat_id: Option<&str>) -> Result<Chat> {
+/// The chat that a person means, in any writing, with its session locked if it has one.
+pub(super) fn locked_chat(instance_name: Option<&str>, chat_id: Option<&str>) -> Result<Chat> {
     let tenant_id = tenant_id(instance_name)?;
-    chat_in_any_writing(tenant_id, given(chat_id, "chat_id")?)
+    lock_in_any_writing(tenant_id, given(chat_id, "chat_id")?)
 }
 
 /// How long a pause for a time is. A month counts as 30 days, as PostgreSQL itself does where it

@@ -21,7 +21,8 @@ use crate::webhook;
 const SECRET_HEADER: &str = "x-whaply-secret";
 
 /// The events a tenant needs, in the spelling of Evolution's webhook settings.
-const EVENTS: [&str; 8] = [
+const EVENTS: [&str; 9] = [
+    "MESSAGES_SET",
     "MESSAGES_UPSERT",
     "SEND_MESSAGE",
     "MESSAGES_UPDATE",

@@ -1,119 +1,12 @@
 //! Who spoke, and what follows: an event and what is known of its chat go in, a decision comes out.
-//! First match wins, in the order of the rows below; it never reads a clock or a table.
+//! First match wins, in the order of the rows of [`WhoSpoke`]; it never reads a clock or a table.
 
 use chrono::{DateTime, Duration, Utc};
 
-use super::policy::{Mode, OnOtherSender, PauseReason};
-use crate::webhook::{ContentClass, Jid, JidKind, Message, MessageEvent, Status};
-
-/// What was done with an event: `processed_events.action_taken`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// A customer's question: a reply is queued. Becomes one of the next five when that reply ends.
-    AiQueued,
-    AiReplied,
-    AiFailed,
-    Superseded,
-    CancelledPaused,
-    Drafted,
-    /// The owner took over.
-    Paused,
-    /// A message of ours came back.
-    OwnEcho,
-    /// Ours or somebody else's: decided when the send in flight has ended.
-    PendingEcho,
-    OtherSender,
-    Edited,
-    EditedEarly,
-    Deleted,
-    DeletedEarly,
-    /// Another event of the same message has stored it and acted.
-    AlreadyStored,
-    IgnoredEvent,
-    IgnoredGroup,
-    IgnoredBroadcast,
-    IgnoredNewsletter,
-    IgnoredSelf,
-    IgnoredBot,
-    IgnoredType,
-    IgnoredAutoReply,
-    IgnoredOld,
-    IgnoredPaused,
-    /// The tenant's mode is off, or test and this chat is not among `test_chats`.
-    IgnoredMode,
-    /// `messages.update`: a status moved. Leaves no row.
-    Receipt,
-    /// The state of the line moved. Leaves no row.
-    Line,
-    /// Aliases were learnt. Leaves no row.
-    Aliases,
-    /// `messages.set`: old messages from pairing. Leaves no row.
-    History,
-}
-
-impl Action {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AiQueued => "ai_queued",
-            Self::AiReplied => "ai_replied",
-            Self::AiFailed => "ai_failed",
-            Self::Superseded => "superseded",
-            Self::CancelledPaused => "cancelled_paused",
-            Self::Drafted => "drafted",
-            Self::Paused => "paused",
-            Self::OwnEcho => "own_echo",
-            Self::PendingEcho => "pending_echo",
-            Self::OtherSender => "other_sender",
-            Self::Edited => "edited",
-            Self::EditedEarly => "edited_early",
-            Self::Deleted => "deleted",
-            Self::DeletedEarly => "deleted_early",
-            Self::AlreadyStored => "already_stored",
-            Self::IgnoredEvent => "ignored_event",
-            Self::IgnoredGroup => "ignored_group",
-            Self::IgnoredBroadcast => "ignored_broadcast",
-            Self::IgnoredNewsletter => "ignored_newsletter",
-            Self::IgnoredSelf => "ignored_self",
-            Self::IgnoredBot => "ignored_bot",
-            Self::IgnoredType => "ignored_type",
-            Self::IgnoredAutoReply => "ignored_auto_reply",
-            Self::IgnoredOld => "ignored_old",
-            Self::IgnoredPaused => "ignored_paused",
-            Self::IgnoredMode => "ignored_mode",
-            Self::Receipt => "receipt",
-            Self::Line => "line",
-            Self::Aliases => "aliases",
-            Self::History => "history",
-        }
-    }
-}
-
-/// Who wrote a message: `messages.sender`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
-    Customer,
-    Owner,
-    Assistant,
-    /// `send_message`: a person or program that uses this database.
-    Operator,
-    /// Another API client of the same instance, or a Chatwoot agent.
-    Other,
-    /// A greeting or away message of WhatsApp Business, or Evolution's answer to a call.
-    AutoReply,
-}
-
-impl Sender {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Customer => "customer",
-            Self::Owner => "owner",
-            Self::Assistant => "assistant",
-            Self::Operator => "operator",
-            Self::Other => "other",
-            Self::AutoReply => "auto_reply",
-        }
-    }
-}
+use super::action::{Action, Sender};
+use super::command::{Command, CommandWords};
+use super::policy::{Mode, OnOtherSender, OnUnverified, PauseReason};
+use crate::webhook::{ContentClass, Jid, JidKind, Message, MessageEvent};
 
 /// What the tenant has chosen, as far as a decision needs it.
 #[derive(Clone, Debug)]
@@ -123,19 +16,64 @@ pub struct Rules {
     pub age_limit: Duration,
     pub auto_resume_after: Duration,
     pub on_other_sender: OnOtherSender,
+    pub on_unverified: OnUnverified,
     pub auto_reply_texts: Vec<String>,
+    pub commands: CommandWords,
 }
 
 /// What the tables know of the chat and the message, read under the session's lock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ChatFacts {
-    /// A delivery of ours has this message id.
+    /// The message is a delivery of ours, by its id or as the echo of one that was given up.
     pub is_our_delivery: bool,
     /// A send of ours in this chat, or in the tenant if the JID is unknown, has not ended.
     pub send_in_flight: bool,
     pub is_paused: bool,
     /// Whether the chat is among the tenant's `test_chats`.
     pub is_test_chat: bool,
+    /// When a human of the business last wrote.
+    pub last_human_at: Option<DateTime<Utc>>,
+    /// When the owner last gave a command.
+    pub steered_at: Option<DateTime<Utc>>,
+    /// The same words came as promptly in two other chats of the tenant: nobody types them.
+    pub is_known_greeting: bool,
+    /// Other customers of the tenant write at this moment.
+    pub others_write_too: bool,
+}
+
+/// The rows of the table, from the sixth: the first that fits a message says who spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhoSpoke {
+    /// 6: we did, and this is the echo.
+    Ourselves,
+    /// 7: we or somebody else; a send in flight has not ended.
+    NotYetKnown,
+    /// 8: somebody of the business, by a reaction: nothing is said.
+    OwnersReaction,
+    /// 9: a machine of the business: greeting, away message, answer to a call.
+    AutoReply,
+    /// 10: somebody of the business, too long ago, or before what was said since.
+    BusinessLongAgo,
+    /// 11: the owner, to the assistant.
+    OwnersCommand(Command),
+    /// 11: the owner, to the customer.
+    Owner,
+    /// 12: another API client or a Chatwoot agent.
+    OtherSender,
+    /// 13: a customer of whom nobody can say which one.
+    Unverified,
+    /// 13: a customer, but the words have not come yet.
+    NotYetThere,
+    /// 14: a customer, with nothing to answer.
+    NothingToAnswer,
+    /// 15: a customer, too long ago.
+    CustomerLongAgo,
+    /// 16: a customer, to the human who has the chat.
+    CustomerOfTheHuman,
+    /// 17: a customer, where the tenant's mode does not answer.
+    CustomerLeftAlone,
+    /// 17: a customer, with a question.
+    Customer,
 }
 
 /// The session pauses, at the message's own time.
@@ -155,6 +93,8 @@ pub struct Decision {
     /// Whether a human of the business spoke: moves `last_human_at` forward.
     pub human_spoke: bool,
     pub takeover: Option<Takeover>,
+    /// What the owner told the assistant.
+    pub command: Option<Command>,
     /// Whether a reply is queued, or the open one told that there is more to answer.
     pub queue: bool,
 }
@@ -167,6 +107,7 @@ impl Decision {
             leaves_row: true,
             human_spoke: false,
             takeover: None,
+            command: None,
             queue: false,
         }
     }
@@ -184,16 +125,32 @@ impl Decision {
     }
 }
 
+/// The names of the business itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OwnNames<'a> {
+    /// As the envelope tells it.
+    pub jid: Option<&'a Jid>,
+    /// As far as they were found out.
+    pub lids: &'a [String],
+}
+
+impl OwnNames<'_> {
+    fn has(&self, jid: &Jid) -> bool {
+        self.jid.is_some_and(|own| own.user() == jid.user())
+            || self.lids.iter().any(|lid| lid == jid.as_str())
+    }
+}
+
 /// Row 4: what is no chat with a person. Groups count as chats when the tenant enabled them and
-/// the message mentions the business (`own_jid`, or a reply to our own words is not enough).
-pub fn not_a_person(message: &Message, own_jid: Option<&Jid>, rules: &Rules) -> Option<Action> {
-    if own_jid.is_some_and(|own| own.user() == message.jid.user()) {
+/// the message mentions the business (a reply to our own words is not enough).
+pub fn not_a_person(message: &Message, own: OwnNames<'_>, rules: &Rules) -> Option<Action> {
+    if own.has(&message.jid) {
         return Some(Action::IgnoredSelf);
     }
     match message.jid.kind() {
         JidKind::Person | JidKind::Lid => None,
         JidKind::Group => {
-            let mentioned = own_jid.is_some_and(|own| message.mentions.contains(own));
+            let mentioned = message.mentions.iter().any(|jid| own.has(jid));
             (!rules.groups || !(mentioned || message.from_me)).then_some(Action::IgnoredGroup)
         }
         JidKind::StatusBroadcast | JidKind::Broadcast | JidKind::Notice => {
@@ -213,94 +170,153 @@ pub fn decide(
     sent_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Decision {
-    if message.from_me || message.kind == MessageEvent::Send {
-        from_the_business(message, facts, rules, sent_at, now)
-    } else {
-        from_the_customer(message, facts, rules, sent_at, now)
-    }
+    what_follows(who_spoke(message, facts, rules, sent_at, now), message, rules)
 }
 
-fn from_the_business(
+/// The row that fits.
+pub fn who_spoke(
     message: &Message,
     facts: ChatFacts,
     rules: &Rules,
     sent_at: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Decision {
+) -> WhoSpoke {
+    if message.is_from_the_business() {
+        who_of_the_business(message, facts, rules, sent_at, now)
+    } else {
+        which_customer(message, facts, rules, sent_at, now)
+    }
+}
+
+fn who_of_the_business(
+    message: &Message,
+    facts: ChatFacts,
+    rules: &Rules,
+    sent_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> WhoSpoke {
     if facts.is_our_delivery {
-        return Decision::store(Action::OwnEcho, Sender::Assistant);
+        return WhoSpoke::Ourselves;
     }
     if facts.send_in_flight {
-        return Decision::store(Action::PendingEcho, Sender::Other);
+        return WhoSpoke::NotYetKnown;
     }
     if message.content.class == ContentClass::Reaction {
-        return Decision::only(Action::IgnoredType);
+        return WhoSpoke::OwnersReaction;
     }
-    if is_auto_reply(message, rules) {
-        return Decision::store(Action::IgnoredAutoReply, Sender::AutoReply);
+    if is_auto_reply(message, facts, rules) {
+        return WhoSpoke::AutoReply;
     }
-    let sender = match message.kind {
-        MessageEvent::Upsert => Sender::Owner,
-        MessageEvent::Send => Sender::Other,
-    };
-    if sent_at + rules.auto_resume_after < now {
-        return Decision { human_spoke: true, ..Decision::store(Action::IgnoredOld, sender) };
+    let command = command_in(message, rules);
+    let is_later = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at > sent_at);
+    // The owner's newest word counts, in whatever order the webhooks come.
+    let overtaken =
+        is_later(facts.steered_at) || (command.is_some() && is_later(facts.last_human_at));
+    if overtaken || sent_at + rules.auto_resume_after < now {
+        return WhoSpoke::BusinessLongAgo;
     }
-    match (message.kind, rules.on_other_sender) {
-        (MessageEvent::Upsert, _) => {
-            Decision::takeover(Action::Paused, sender, PauseReason::HumanTakeover)
-        }
-        (MessageEvent::Send, OnOtherSender::Pause) => {
-            Decision::takeover(Action::OtherSender, sender, PauseReason::OtherSender)
-        }
-        (MessageEvent::Send, OnOtherSender::Ignore) => Decision::store(Action::OtherSender, sender),
+    match (command, message.kind) {
+        (Some(command), _) => WhoSpoke::OwnersCommand(command),
+        (None, MessageEvent::Upsert) => WhoSpoke::Owner,
+        (None, MessageEvent::Send) => WhoSpoke::OtherSender,
     }
+}
+
+/// Only the owner steers: what other programs send through Evolution is no command.
+fn command_in(message: &Message, rules: &Rules) -> Option<Command> {
+    if message.kind == MessageEvent::Upsert { rules.commands.command_in(message) } else { None }
 }
 
 /// Evolution answers rejected calls with a message that alone of all `messages.upsert` is PENDING
 /// and has no addressingMode (2.3.6, `msgCall`); greetings are known by their text only.
-fn is_auto_reply(message: &Message, rules: &Rules) -> bool {
+fn is_auto_reply(message: &Message, facts: ChatFacts, rules: &Rules) -> bool {
     if message.kind != MessageEvent::Upsert {
         return false;
     }
-    let answers_a_call = message.status == Some(Status::Pending) && !message.has_addressing_mode;
     let text = message.content.text.as_deref().map(str::trim);
-    answers_a_call
+    message.is_made_by_evolution()
+        || facts.is_known_greeting
         || text.is_some_and(|text| rules.auto_reply_texts.iter().any(|known| known.trim() == text))
 }
 
-fn from_the_customer(
+fn which_customer(
     message: &Message,
     facts: ChatFacts,
     rules: &Rules,
     sent_at: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Decision {
-    let ignored = |action| Decision::store(action, Sender::Customer);
+) -> WhoSpoke {
+    let is_held = rules.on_unverified == OnUnverified::Hold && facts.others_write_too;
+    if is_held && message.is_unverified() {
+        return WhoSpoke::Unverified;
+    }
     match message.content.class {
-        ContentClass::Placeholder => {
-            return Decision { leaves_row: false, ..ignored(Action::IgnoredType) };
-        }
-        ContentClass::Reaction | ContentClass::NothingToAnswer => {
-            return ignored(Action::IgnoredType);
-        }
+        ContentClass::Placeholder => return WhoSpoke::NotYetThere,
+        ContentClass::Reaction | ContentClass::NothingToAnswer => return WhoSpoke::NothingToAnswer,
         ContentClass::Question => {}
     }
     if sent_at + rules.age_limit < now {
-        return ignored(Action::IgnoredOld);
+        return WhoSpoke::CustomerLongAgo;
     }
     if facts.is_paused {
-        return ignored(Action::IgnoredPaused);
+        return WhoSpoke::CustomerOfTheHuman;
     }
     let answers = match rules.mode {
         Mode::Off => false,
         Mode::Test => facts.is_test_chat,
         Mode::Draft | Mode::On => true,
     };
-    if !answers {
-        return ignored(Action::IgnoredMode);
+    if answers { WhoSpoke::Customer } else { WhoSpoke::CustomerLeftAlone }
+}
+
+fn what_follows(who: WhoSpoke, message: &Message, rules: &Rules) -> Decision {
+    let customer = |action| Decision::store(action, Sender::Customer);
+    match who {
+        WhoSpoke::Ourselves => Decision::store(Action::OwnEcho, Sender::Assistant),
+        WhoSpoke::NotYetKnown => Decision::store(Action::PendingEcho, Sender::Other),
+        WhoSpoke::OwnersReaction => Decision::only(Action::IgnoredType),
+        WhoSpoke::AutoReply => Decision::store(Action::IgnoredAutoReply, Sender::AutoReply),
+        WhoSpoke::BusinessLongAgo => match (command_in(message, rules), message.kind) {
+            (Some(_), _) => Decision::store(Action::IgnoredOld, Sender::Command),
+            (None, kind) => Decision {
+                human_spoke: true,
+                ..Decision::store(Action::IgnoredOld, human_behind(kind))
+            },
+        },
+        WhoSpoke::OwnersCommand(command) => Decision {
+            command: Some(command),
+            ..Decision::store(
+                match command {
+                    Command::Resume => Action::Resumed,
+                    Command::Hold => Action::Held,
+                },
+                Sender::Command,
+            )
+        },
+        WhoSpoke::Owner => {
+            Decision::takeover(Action::Paused, Sender::Owner, PauseReason::HumanTakeover)
+        }
+        WhoSpoke::OtherSender => match rules.on_other_sender {
+            OnOtherSender::Pause => {
+                Decision::takeover(Action::OtherSender, Sender::Other, PauseReason::OtherSender)
+            }
+            OnOtherSender::Ignore => Decision::store(Action::OtherSender, Sender::Other),
+        },
+        WhoSpoke::Unverified => Decision::store(Action::IgnoredUnverified, Sender::Unverified),
+        WhoSpoke::NotYetThere => Decision { leaves_row: false, ..customer(Action::IgnoredType) },
+        WhoSpoke::NothingToAnswer => customer(Action::IgnoredType),
+        WhoSpoke::CustomerLongAgo => customer(Action::IgnoredOld),
+        WhoSpoke::CustomerOfTheHuman => customer(Action::IgnoredPaused),
+        WhoSpoke::CustomerLeftAlone => customer(Action::IgnoredMode),
+        WhoSpoke::Customer => Decision { queue: true, ..customer(Action::AiQueued) },
     }
-    Decision { queue: true, ..ignored(Action::AiQueued) }
+}
+
+fn human_behind(kind: MessageEvent) -> Sender {
+    match kind {
+        MessageEvent::Upsert => Sender::Owner,
+        MessageEvent::Send => Sender::Other,
+    }
 }
 
 #[cfg(test)]

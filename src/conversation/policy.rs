@@ -87,6 +87,25 @@ impl OnUncertain {
     }
 }
 
+/// What to do with a message of the Cloud API of which nothing but Evolution's word tells the sender,
+/// while other customers write too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnverified {
+    /// Stored, and left to a person.
+    Hold,
+    Answer,
+}
+
+impl OnUnverified {
+    pub fn from_column(text: &str) -> Option<Self> {
+        match text {
+            "hold" => Some(Self::Hold),
+            "answer" => Some(Self::Answer),
+            _ => None,
+        }
+    }
+}
+
 /// Why a session is paused. Column `sessions.pause_reason`; a manual pause may carry any other text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseReason {
@@ -96,6 +115,10 @@ pub enum PauseReason {
     OtherSender,
     /// The assistant gave up; ends by itself.
     AiFailed,
+    /// More answers in a time than people need: the other side may be a machine. Ends by itself.
+    LoopGuard,
+    /// The owner kept the chat by the hold word: only a person ends it.
+    Manual,
 }
 
 impl PauseReason {
@@ -104,6 +127,8 @@ impl PauseReason {
             Self::HumanTakeover => "human_takeover",
             Self::OtherSender => "other_sender",
             Self::AiFailed => "ai_failed",
+            Self::LoopGuard => "loop_guard",
+            Self::Manual => "manual_pause",
         }
     }
 }

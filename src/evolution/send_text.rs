@@ -41,6 +41,8 @@ pub struct NotSent {
 pub enum NotSentClass {
     /// The same send may succeed after a back-off.
     Transient,
+    /// The socket to WhatsApp was closed: as Transient, but the line may be down without a word of it.
+    SocketClosed,
     /// No send of this instance can succeed before the line is back.
     LineDown,
     /// No send can succeed before someone corrects a setting.
@@ -187,7 +189,7 @@ fn read_server_error(body: &[u8]) -> SendOutcome {
     let said = answered(CALL, 500, error.words());
     match error.words() {
         "Connection Closed" | "Timed Out" => {
-            not_sent(NotSentClass::Transient, &said, "the line is down; it is sent again")
+            not_sent(NotSentClass::SocketClosed, &said, "the line is down; it is sent again")
         }
         words if words.starts_with("Cannot read properties of") => not_sent(
             NotSentClass::LineDown,

@@ -156,7 +156,7 @@ fn a_400_that_may_follow_the_sending_is_held() {
 #[test]
 fn a_500_of_the_number_check_is_tried_again() {
     let outcome = sent(500, recorded!("sendText.500.connection_closed"));
-    assert_eq!(class(&outcome), Some(NotSentClass::Transient));
+    assert_eq!(class(&outcome), Some(NotSentClass::SocketClosed));
 }
 
 #[test]

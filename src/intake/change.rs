@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Outcome;
+use super::{Outcome, chat};
 use crate::conversation::Action;
 use crate::error::Result;
 use crate::store::messages::Changed;
 use crate::store::processed_events::Seen;
 use crate::store::tenants::Tenant;
-use crate::store::{chat_aliases, messages, processed_events, replies, sessions};
+use crate::store::{Chat, messages, processed_events, replies};
 use crate::webhook::{Change, ChangeKind, Receipt, Status};
 
 /// Edits of one message leave one row, whatever their number and order; so do its deletions,
@@ -22,12 +22,12 @@ pub fn take(tenant: &Tenant, change: &Change, now: DateTime<Utc>) -> Result<Outc
     match &change.what {
         ChangeKind::Nothing => Ok(Outcome::new(tenant, Action::IgnoredEvent)),
         ChangeKind::Edited { text } => {
-            apply(tenant, &change.id, EDITED, [Action::Edited, Action::EditedEarly], || {
+            apply(tenant, &change.id, at, EDITED, [Action::Edited, Action::EditedEarly], || {
                 messages::edit(tenant.id, &change.id, text.as_deref(), at)
             })
         }
         ChangeKind::Deleted => {
-            apply(tenant, &change.id, DELETED, [Action::Deleted, Action::DeletedEarly], || {
+            apply(tenant, &change.id, at, DELETED, [Action::Deleted, Action::DeletedEarly], || {
                 messages::delete(tenant.id, &change.id, at)
             })
         }
@@ -37,11 +37,16 @@ pub fn take(tenant: &Tenant, change: &Change, now: DateTime<Utc>) -> Result<Outc
 fn apply(
     tenant: &Tenant,
     message_id: &str,
+    at: DateTime<Utc>,
     event: &str,
     [on_time, early]: [Action; 2],
     change: impl FnOnce() -> Result<bool>,
 ) -> Result<Outcome> {
-    let known = messages::find(tenant.id, message_id)?;
+    let mut known = messages::find(tenant.id, message_id)?;
+    if known.is_none() && !messages::keep_place(tenant.id, message_id, at)? {
+        // The message came at the same moment, and its transaction was first.
+        known = messages::find(tenant.id, message_id)?;
+    }
     let chat = lock_chat(known.as_ref())?;
     if !change()? {
         let seen = processed_events::seen(tenant.id, message_id, event)?;
@@ -63,13 +68,9 @@ fn apply(
 }
 
 /// Locks the chat of a message that is known, under the name it has today.
-fn lock_chat(known: Option<&Changed>) -> Result<Option<crate::store::Chat>> {
+fn lock_chat(known: Option<&Changed>) -> Result<Option<Chat>> {
     let Some(stored_in) = known.and_then(|known| known.chat.clone()) else { return Ok(None) };
-    let names = [stored_in.chat_id.clone()];
-    let chat_id = chat_aliases::sessions_of(stored_in.tenant_id, &names)?.into_iter().next();
-    let chat = crate::store::Chat { chat_id: chat_id.unwrap_or(stored_in.chat_id), ..stored_in };
-    sessions::lock(&chat)?;
-    Ok(Some(chat))
+    chat::lock_today(&stored_in).map(Some)
 }
 
 /// Takes a receipt: the status of a message moves forward only, and no row is left.

@@ -3,8 +3,10 @@
 
 use super::consequences;
 use crate::error::Result;
+use crate::store::replies::{self, Reply};
 use crate::store::sessions::{self, Session};
-use crate::store::{Chat, chat_aliases, messages, replies};
+use crate::store::tenants::{self, Tenant};
+use crate::store::{Chat, chat_aliases, deliveries, messages};
 use crate::webhook::{Jid, JidKind, Message};
 
 /// The chat of a message. `session` is None where none exists yet; then `chat` is how it would be
@@ -15,16 +17,17 @@ pub struct Found {
 }
 
 /// Finds the chat of a message, locks its session, and learns what the message tells of its names.
-pub fn find(tenant_id: i32, message: &Message) -> Result<Found> {
-    let mut known = known_chats(tenant_id, message)?;
+pub fn find(tenant: &Tenant, message: &Message) -> Result<Found> {
+    reserve_new_names(tenant, message)?;
+    let mut known = known_chats(tenant, message)?;
     loop {
         let Some(oldest) = known.first().cloned() else {
-            let chat = Chat { tenant_id, chat_id: new_name(message).to_owned() };
+            let chat = Chat { tenant_id: tenant.id, chat_id: new_name(message).to_owned() };
             return Ok(Found { chat, session: None });
         };
         let mut session = sessions::lock(&oldest)?;
         // A merge may have won the race for the lock: then the chat has another name by now.
-        known = known_chats(tenant_id, message)?;
+        known = known_chats(tenant, message)?;
         if known.first() != Some(&oldest) {
             continue;
         }
@@ -32,33 +35,97 @@ pub fn find(tenant_id: i32, message: &Message) -> Result<Found> {
             merge(&oldest, younger)?;
             session = sessions::lock(&oldest)?;
         }
-        learn(&oldest, message)?;
+        learn(tenant, &oldest, message)?;
         return Ok(Found { chat: oldest, session });
     }
 }
 
-/// The sessions a message may belong to, oldest first.
-fn known_chats(tenant_id: i32, message: &Message) -> Result<Vec<Chat>> {
-    let mut known = chat_aliases::sessions_of(tenant_id, &names(message))?;
-    if message.from_me {
-        // The other name of a message of ours may be our own: it proves no two chats to be one.
-        known.truncate(1);
+/// A name that nobody has used yet is about to become one of a chat.
+fn reserve_new_names(tenant: &Tenant, message: &Message) -> Result<()> {
+    let alt = believed_alt(tenant, message)?;
+    let jids: Vec<&Jid> = std::iter::once(&message.jid).chain(alt).collect();
+    let names: Vec<String> = jids.iter().map(|jid| jid.as_str().to_owned()).collect();
+    if chat_aliases::are_known(tenant.id, &names)? {
+        return Ok(());
     }
-    Ok(known.into_iter().map(|chat_id| Chat { tenant_id, chat_id }).collect())
+    chat_aliases::reserve(tenant.id, &writings(&mut jids.into_iter()))
+}
+
+/// Locks the session of the chat that `name` tells, if it has one, under the name it has once the
+/// lock is held: a merge may have been under way.
+pub fn lock_under(name: impl Fn() -> Result<Chat>) -> Result<Chat> {
+    let mut chat = name()?;
+    loop {
+        sessions::lock(&chat)?;
+        let today = name()?;
+        if today == chat {
+            return Ok(chat);
+        }
+        chat = today;
+    }
+}
+
+/// Locks the session that a chat belongs to today: it may have been found to be one with another.
+pub fn lock_today(chat: &Chat) -> Result<Chat> {
+    lock_under(|| {
+        let names = [chat.chat_id.clone()];
+        let known = chat_aliases::sessions_of(chat.tenant_id, &names)?.into_iter().next();
+        let chat_id = known.unwrap_or_else(|| chat.chat_id.clone());
+        Ok(Chat { tenant_id: chat.tenant_id, chat_id })
+    })
+}
+
+/// The sessions a message may belong to, oldest first.
+fn known_chats(tenant: &Tenant, message: &Message) -> Result<Vec<Chat>> {
+    let sessions_of = |jids: &mut dyn Iterator<Item = &Jid>| -> Result<Vec<Chat>> {
+        let known = chat_aliases::sessions_of(tenant.id, &writings(jids))?;
+        Ok(known.into_iter().map(|chat_id| Chat { tenant_id: tenant.id, chat_id }).collect())
+    };
+    let alt = believed_alt(tenant, message)?;
+    let all = sessions_of(&mut std::iter::once(&message.jid).chain(alt))?;
+    if !message.is_from_the_business() || all.len() < 2 {
+        return Ok(all);
+    }
+    // The other name of a message of ours may be our own. It proves two chats to be one only where
+    // a customer has written under each: nobody writes to us under our name.
+    for chat in &all {
+        if !sessions::customer_has_written(chat)? {
+            let mut named = sessions_of(&mut std::iter::once(&message.jid))?;
+            named.truncate(1);
+            return Ok(if named.is_empty() { all.into_iter().take(1).collect() } else { named });
+        }
+    }
+    Ok(all)
 }
 
 /// Makes the session of a chat that has none, under the names its message has.
-pub fn create(chat: &Chat, message: &Message) -> Result<Option<Session>> {
+pub fn create(tenant: &Tenant, chat: &Chat, message: &Message) -> Result<Option<Session>> {
     let session = sessions::create_and_lock(chat)?;
-    learn(chat, message)?;
+    learn(tenant, chat, message)?;
     Ok(session)
 }
 
 /// What the chat may be called already. One phone has two numbers in some countries: a person who
 /// paused the chat may have typed the one, and WhatsApp use the other.
-fn names(message: &Message) -> Vec<String> {
-    let jids = std::iter::once(&message.jid).chain(&message.alt);
+fn writings(jids: &mut dyn Iterator<Item = &Jid>) -> Vec<String> {
     jids.flat_map(Jid::phone_variants).map(|jid| jid.as_str().to_owned()).collect()
+}
+
+/// The other name of the chat, as far as it is the customer's. Our own phone number is left out by
+/// the reader; a LID beside a message of ours could be our own, too, until a customer writes from it.
+fn believed_alt<'a>(tenant: &Tenant, message: &'a Message) -> Result<Option<&'a Jid>> {
+    let Some(alt) = &message.alt else { return Ok(None) };
+    if tenant.own_lids.iter().any(|lid| lid == alt.as_str()) {
+        return Ok(None);
+    }
+    if !message.is_from_the_business() || alt.kind() != JidKind::Lid {
+        return Ok(Some(alt));
+    }
+    let Some(presumed) = chat_aliases::presumed(tenant.id, alt.as_str())? else {
+        return Ok(Some(alt));
+    };
+    let here = chat_aliases::sessions_of(tenant.id, &writings(&mut std::iter::once(&message.jid)))?;
+    Ok(here.contains(&presumed).then_some(alt))
 }
 
 /// A new session is named by the phone number, where the message tells it.
@@ -71,14 +138,32 @@ fn new_name(message: &Message) -> &str {
     }
 }
 
-/// A customer's message names both JIDs of its chat. Of one of ours only a phone number is
-/// believed: the LID beside it could be our own.
-fn learn(chat: &Chat, message: &Message) -> Result<()> {
-    let alt = message.alt.iter().filter(|alt| !message.from_me || alt.kind() == JidKind::Person);
-    for jid in std::iter::once(&message.jid).chain(alt) {
-        if jid.as_str() != chat.chat_id {
-            chat_aliases::add(chat, jid.as_str())?;
+/// A customer's message names both JIDs of its chat. Of one of ours a LID is only presumed to be the
+/// customer's: one that comes beside the messages to two customers is our own.
+fn learn(tenant: &Tenant, chat: &Chat, message: &Message) -> Result<()> {
+    if message.jid.as_str() != chat.chat_id {
+        chat_aliases::add(chat, message.jid.as_str())?;
+    }
+    let is_own = |alt: &&Jid| tenant.own_lids.iter().any(|lid| lid == alt.as_str());
+    let Some(alt) = message.alt.as_ref().filter(|alt| !is_own(alt)) else { return Ok(()) };
+    if alt.as_str() == chat.chat_id {
+        return Ok(());
+    }
+    if !message.is_from_the_business() || alt.kind() == JidKind::Person {
+        chat_aliases::add(chat, alt.as_str())?;
+        return Ok(());
+    }
+    match chat_aliases::presumed(tenant.id, alt.as_str())? {
+        Some(presumed) if presumed != chat.chat_id => {
+            chat_aliases::forget_presumed(tenant.id, alt.as_str())?;
+            tenants::learn_own_lid(tenant.id, alt.as_str())?;
         }
+        Some(_) => {}
+        // Somebody has a chat under this LID: only a customer's message proves it to be this one.
+        None if !chat_aliases::are_known(tenant.id, &[alt.as_str().to_owned()])? => {
+            chat_aliases::presume(chat, alt.as_str())?;
+        }
+        None => {}
     }
     Ok(())
 }
@@ -107,18 +192,41 @@ fn merge(older: &Chat, younger: &Chat) -> Result<()> {
     sessions::take_over_state(older, younger)?;
     // Nobody can name it any more, and no list shall show its pause beside that of the older.
     sessions::resume(younger)?;
-    let open = replies::open_in(younger)?;
-    consequences::supersede(younger, "this chat was found to be one with another")?;
-    if let Some(reply) = &open {
-        messages::release_questions(younger, reply.id, reply.first_sent_at)?;
-    }
-    if let Some(reply) = open
-        && !younger_session.is_paused
-    {
-        consequences::ask_again(older, reply.first_sent_at, reply.created_at)?;
+    if let Some(reply) = replies::open_in(younger)? {
+        if deliveries::may_have_left(reply.id)? {
+            carry_on(older, &reply)?;
+        } else {
+            give_back(younger, &reply)?;
+            consequences::ask_again(older, reply.first_sent_at, reply.created_at)?;
+        }
     }
     if younger_session.is_paused {
         consequences::stop_speaking(older, "the chat was paused under its other name", true)?;
+    }
+    Ok(())
+}
+
+/// The reply of a chat that became one with another ends, and its questions are open again.
+fn give_back(chat: &Chat, reply: &Reply) -> Result<()> {
+    consequences::supersede(chat, "this chat was found to be one with another")?;
+    messages::release_questions(chat, reply.id, reply.first_sent_at)
+}
+
+/// A part of this answer has left, or may have: its questions are not asked again. The rest of it
+/// follows in the chat that is left, and what that was about to answer comes next.
+fn carry_on(older: &Chat, reply: &Reply) -> Result<()> {
+    let other = replies::open_in(older)?;
+    if let Some(other) = &other {
+        if deliveries::may_have_left(other.id)? {
+            // Two answers are under way: each ends under the name it began with.
+            return Ok(());
+        }
+        give_back(older, other)?;
+    }
+    replies::move_to(reply.id, older)?;
+    deliveries::move_to(reply.id, older)?;
+    if let Some(other) = &other {
+        replies::want_more(reply.id, other.created_at, other.first_sent_at)?;
     }
     Ok(())
 }

@@ -3,12 +3,12 @@
 
 use chrono::{DateTime, Utc};
 
-use super::message::{Arrival, time_of};
+use super::message::{Arrival, facts_of, time_of};
 use crate::conversation::{ChatFacts, decide};
 use crate::error::Result;
 use crate::settings;
 use crate::store::processed_events::PendingEcho;
-use crate::store::{Chat, deliveries, processed_events, sessions, tenants};
+use crate::store::{Chat, chat_aliases, processed_events, sessions, tenants};
 use crate::webhook::{self, Body};
 
 /// Decides what can be decided; how many messages.
@@ -17,6 +17,11 @@ pub fn settle_all(now: DateTime<Utc>) -> Result<usize> {
     for chat in processed_events::chats_with_decidable_echoes()? {
         // Held by somebody: found again at the next look.
         if sessions::exists(&chat)? && sessions::try_lock(&chat)?.is_none() {
+            continue;
+        }
+        // A merge was faster than this lock: found again under the name that is left.
+        let name_today = chat_aliases::sessions_of(chat.tenant_id, &[chat.chat_id.clone()])?;
+        if name_today.first().is_some_and(|name| *name != chat.chat_id) {
             continue;
         }
         for pending in processed_events::pending_echoes(&chat)? {
@@ -33,12 +38,10 @@ fn settle(chat: &Chat, pending: &PendingEcho, now: DateTime<Utc>) -> Result<()> 
     let Some(tenant) = tenants::by_id(chat.tenant_id, &settings::behaviour())? else {
         return Ok(());
     };
-    let facts = ChatFacts {
-        is_our_delivery: deliveries::by_message_id(tenant.id, &message.id)?,
-        send_in_flight: false,
-        ..ChatFacts::default()
-    };
     let sent_at = time_of(message, now);
+    let session = sessions::lock(chat)?;
+    let known = facts_of(&tenant, chat, session.as_ref(), message, sent_at, now)?;
+    let facts = ChatFacts { send_in_flight: false, ..known };
     let decision = decide(message, facts, &tenant.rules, sent_at, now);
     Arrival { tenant: &tenant, payload: &payload, message, sent_at, now }.settle(chat, &decision)
 }

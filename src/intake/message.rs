@@ -3,17 +3,27 @@
 use chrono::{DateTime, Utc};
 
 use super::chat::{self, Found};
-use super::{Outcome, consequences};
-use crate::conversation::{Action, ChatFacts, Decision, Sender, decide, not_a_person};
+use super::{Outcome, consequences, greetings, pauses, test_chats};
+use crate::conversation::trace::CLOCK_SLACK;
+use crate::conversation::{
+    Action, ChatFacts, Command, Decision, OwnNames, PauseReason, Sender, decide, not_a_person,
+};
 use crate::error::Result;
-use crate::store::messages::{NewMessage, Stored};
+use crate::store::deliveries::Delivery;
+use crate::store::messages::{NewMessage, OwnMessage, Stored};
 use crate::store::processed_events::Seen;
+use crate::store::sessions::Session;
 use crate::store::tenants::{self, Tenant};
-use crate::store::{Chat, chat_aliases, deliveries, messages, processed_events, sessions};
-use crate::webhook::{Jid, LineState, Message, Payload};
+use crate::store::{
+    Chat, deliveries, late_echoes, messages, processed_events, replies, sessions, unverified,
+};
+use crate::webhook::{Jid, LineState, Message, MessageEvent, Payload};
 
 /// A message this young proves that the line is open; an older one may be a late retry.
 const PROVES_THE_LINE_FOR: chrono::Duration = chrono::Duration::seconds(60);
+
+/// Why a reply ends when somebody of the business has the word.
+pub const TOOK_OVER: &str = "a human of the business took over";
 
 /// Takes one message. Row 3 (duplicates) stands first since it is the cheapest, and again behind
 /// the session's lock, where it is certain.
@@ -31,19 +41,22 @@ pub fn take(
     if !tenant.line_is_open && sent_at + PROVES_THE_LINE_FOR > now {
         tenants::set_connection_state(tenant.id, LineState::Open.as_str())?;
     }
-    if let Some(action) = not_a_person(message, payload.envelope.own_jid.as_ref(), &tenant.rules) {
+    let own = OwnNames { jid: payload.envelope.own_jid.as_ref(), lids: &tenant.own_lids };
+    if let Some(action) = not_a_person(message, own, &tenant.rules) {
         return leave_aside(tenant, message, event, action);
     }
-    let mut found = chat::find(tenant.id, message)?;
+    let mut found = chat::find(tenant, message)?;
     if let Some(seen) = seen_before(tenant, message, event)? {
         return Ok(seen);
     }
+    bring_up_to_date(tenant, &mut found, message, sent_at, now)?;
     let decide_on = |found: &Found| -> Result<Decision> {
-        Ok(decide(message, facts(tenant, found, message)?, &tenant.rules, sent_at, now))
+        let facts = facts_of(tenant, &found.chat, found.session.as_ref(), message, sent_at, now)?;
+        Ok(decide(message, facts, &tenant.rules, sent_at, now))
     };
     let mut decision = decide_on(&found)?;
     if found.session.is_none() && makes_session(&decision) {
-        found.session = chat::create(&found.chat, message)?;
+        found.session = chat::create(tenant, &found.chat, message)?;
         // Another event may have made it first: this very one, or one that paused it.
         if let Some(seen) = seen_before(tenant, message, event)? {
             return Ok(seen);
@@ -53,9 +66,37 @@ pub fn take(
     Arrival { tenant, payload, message, sent_at, now }.follow(found.chat, decision)
 }
 
-/// Whose chat an undecided message is may not be known before the call in flight has ended.
+/// Whose chat an undecided message is may not be known before the call in flight has ended, and that
+/// of one that cannot be verified never.
 fn makes_session(decision: &Decision) -> bool {
-    decision.store_as.is_some() && !matches!(decision.action, Action::OwnEcho | Action::PendingEcho)
+    use Action::{IgnoredUnverified, OwnEcho, PendingEcho};
+    decision.store_as.is_some()
+        && !matches!(decision.action, OwnEcho | PendingEcho | IgnoredUnverified)
+}
+
+/// A pause may have ended without anybody noting it: its time is over, or what looked like the owner
+/// turns out to be a machine.
+fn bring_up_to_date(
+    tenant: &Tenant,
+    found: &mut Found,
+    message: &Message,
+    sent_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let Some(session) = &found.session else { return Ok(()) };
+    let may_be_a_machines = session.is_paused
+        && !message.is_from_the_business()
+        && session.pause_reason.as_deref() == Some(PauseReason::HumanTakeover.as_str())
+        && session.last_human_at.is_some_and(|at| at >= sent_at);
+    let changed = if session.pause_is_over {
+        pauses::resume(tenant, &found.chat, now)?
+    } else {
+        may_be_a_machines && greetings::came_before(tenant, &found.chat, sent_at, now)?
+    };
+    if changed {
+        found.session = sessions::lock(&found.chat)?;
+    }
+    Ok(())
 }
 
 /// The message's own time; not later than now, since Evolution rounds it up.
@@ -78,34 +119,45 @@ fn leave_aside(tenant: &Tenant, message: &Message, event: &str, action: Action) 
     })
 }
 
-fn facts(tenant: &Tenant, found: &Found, message: &Message) -> Result<ChatFacts> {
-    let from_us = message.from_me;
-    let session = found.session.as_ref();
+/// What the tables know of a message and its chat, whose session the caller has locked.
+pub fn facts_of(
+    tenant: &Tenant,
+    chat: &Chat,
+    session: Option<&Session>,
+    message: &Message,
+    sent_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<ChatFacts> {
+    let from_us = message.is_from_the_business();
     let chat_id = session.map(|session| session.chat.chat_id.as_str());
+    let is_ours = from_us
+        && (deliveries::by_message_id(tenant.id, &message.id)?
+            || given_up(chat, message, sent_at)?.is_some());
     Ok(ChatFacts {
-        is_our_delivery: from_us && deliveries::by_message_id(tenant.id, &message.id)?,
+        is_our_delivery: is_ours,
         send_in_flight: from_us && deliveries::in_flight(tenant.id, chat_id)?,
         is_paused: session.is_some_and(|session| session.is_paused),
-        is_test_chat: is_test_chat(tenant, &found.chat, message)?,
+        is_test_chat: is_test_chat(tenant, chat, message)?,
+        last_human_at: session.and_then(|session| session.last_human_at),
+        steered_at: session.and_then(|session| session.steered_at),
+        is_known_greeting: from_us && greetings::is_known(chat, message, sent_at)?,
+        others_write_too: message.is_unverified() && unverified::another_customer_wrote(chat, now)?,
     })
 }
 
-/// `test_chats` may name a chat by any of its JIDs, or by a phone number in any writing.
+/// The delivery of which this is the echo after all: its call ended without an id, and nobody could
+/// tell that it was sent. What the owner types is never taken for one.
+fn given_up(chat: &Chat, message: &Message, sent_at: DateTime<Utc>) -> Result<Option<Delivery>> {
+    let by_machine = message.kind == MessageEvent::Send || message.is_made_by_evolution();
+    match message.content.text.as_deref().filter(|_| by_machine) {
+        Some(text) => late_echoes::given_up(chat, text, sent_at + CLOCK_SLACK),
+        None => Ok(None),
+    }
+}
+
 fn is_test_chat(tenant: &Tenant, chat: &Chat, message: &Message) -> Result<bool> {
-    let listed: Vec<Jid> = tenant
-        .test_chats
-        .iter()
-        .filter_map(|writing| Jid::from_any_writing(writing))
-        .flat_map(|jid| jid.phone_variants())
-        .collect();
-    if listed.is_empty() {
-        return Ok(false);
-    }
-    if listed.iter().any(|jid| *jid == message.jid || message.alt.as_ref() == Some(jid)) {
-        return Ok(true);
-    }
-    let names = chat_aliases::of_chat(chat)?;
-    Ok(listed.iter().any(|jid| names.iter().any(|name| name == jid.as_str())))
+    let names: Vec<&Jid> = std::iter::once(&message.jid).chain(&message.alt).collect();
+    test_chats::is_listed(&tenant.test_chats, chat, &names)
 }
 
 /// A message on its way into the tables.
@@ -125,9 +177,43 @@ impl Arrival<'_> {
         }
     }
 
+    /// The end of the call may have been recorded after the decision: under a JID that no chat is
+    /// known by, nothing but the message's own row makes the two wait for each other.
+    fn is_ours_by_now(&self) -> Result<bool> {
+        Ok(self.message.from_me && deliveries::by_message_id(self.tenant.id, &self.message.id)?)
+    }
+
     fn own_echo(&self, chat: Chat) -> Result<Outcome> {
+        if let Some(delivery) = given_up(&chat, self.message, self.sent_at)? {
+            self.was_sent_after_all(&delivery)?;
+        }
         messages::keep_echo(self.tenant.id, &self.message.id, &self.payload.raw)?;
         self.record(&chat, Action::OwnEcho)
+    }
+
+    /// It was left to a person because nobody could tell that it was sent; its reply failed.
+    fn was_sent_after_all(&self, delivery: &Delivery) -> Result<()> {
+        let chat = &delivery.chat;
+        messages::store_own(
+            chat,
+            &OwnMessage {
+                message_id: &self.message.id,
+                text: &delivery.text,
+                sent_at: self.sent_at,
+                sender: delivery.kind.speaker(),
+                reply_id: delivery.reply_id,
+            },
+        )?;
+        deliveries::sent(delivery.id, &self.message.id)?;
+        let Some(reply_id) = delivery.reply_id else { return Ok(()) };
+        if replies::was_sent_after_all(reply_id)? {
+            let session = sessions::lock(chat)?;
+            let reason = session.and_then(|session| session.pause_reason);
+            if reason.as_deref() == Some(PauseReason::AiFailed.as_str()) {
+                pauses::resume(self.tenant, chat, self.now)?;
+            }
+        }
+        Ok(())
     }
 
     fn finish(&self, chat: Chat, decision: Decision) -> Result<Outcome> {
@@ -141,6 +227,7 @@ impl Arrival<'_> {
                 }
                 Stored::DeletedAlready => {}
                 // Its other event has acted (gateways that report one message by both).
+                Stored::Known if self.is_ours_by_now()? => return self.own_echo(chat),
                 Stored::Known => return self.record(&chat, Action::AlreadyStored),
             }
             self.touch_session(&chat, sender, &decision)?;
@@ -166,6 +253,12 @@ impl Arrival<'_> {
         if let Some(takeover) = decision.takeover {
             sessions::pause_by_human(chat, takeover.reason)?;
         }
+        if let Some(command) = decision.command {
+            sessions::steered(chat, self.sent_at)?;
+            if command == Command::Hold {
+                sessions::hold(chat)?;
+            }
+        }
         Ok(())
     }
 
@@ -175,7 +268,7 @@ impl Arrival<'_> {
             chat,
             &NewMessage {
                 message_id: &message.id,
-                from_me: sender != Sender::Customer,
+                from_me: !matches!(sender, Sender::Customer | Sender::Unverified),
                 message_type: &message.message_type,
                 text: message.content.text.as_deref(),
                 raw: &self.payload.raw,
@@ -187,16 +280,41 @@ impl Arrival<'_> {
     }
 
     fn consequences(&self, chat: &Chat, decision: &Decision, outcome: &mut Outcome) -> Result<()> {
-        if decision.takeover.is_some() {
-            consequences::stop_speaking(chat, "a human of the business took over", true)?;
-        }
+        self.steer(chat, decision)?;
         if decision.queue {
             let reply_id = consequences::queue(self.tenant, chat, self.sent_at, self.now)?;
             outcome.reply_id = Some(reply_id);
             outcome.wakes_worker = true;
         }
-        // It may be the echo that tells how a call ended.
-        outcome.wakes_worker |= decision.action == Action::PendingEcho;
+        // It may be the echo that tells how a call ended; or what was asked in a pause is answered.
+        outcome.wakes_worker |= matches!(
+            decision.action,
+            Action::PendingEcho | Action::Resumed | Action::IgnoredAutoReply
+        );
+        Ok(())
+    }
+
+    /// What the words of the business mean for the assistant.
+    fn steer(&self, chat: &Chat, decision: &Decision) -> Result<()> {
+        if decision.takeover.is_some() {
+            consequences::stop_speaking(chat, TOOK_OVER, true)?;
+        }
+        match decision.command {
+            Some(Command::Hold) => {
+                consequences::stop_speaking(chat, "the owner keeps the chat", true)?;
+            }
+            Some(Command::Resume) => {
+                pauses::resume(self.tenant, chat, self.now)?;
+            }
+            None => {}
+        }
+        let words = self.message.content.text.as_deref();
+        if decision.action == Action::IgnoredAutoReply
+            && !self.message.is_made_by_evolution()
+            && let Some(words) = words.filter(|words| !self.tenant.knows_as_automatic(words))
+        {
+            greetings::learn(self.tenant, words, self.now)?;
+        }
         Ok(())
     }
 
@@ -226,14 +344,11 @@ impl Arrival<'_> {
     pub fn settle(&self, chat: &Chat, decision: &Decision) -> Result<()> {
         let sender = decision.store_as.unwrap_or(Sender::Other);
         if decision.action != Action::OwnEcho {
-            chat::create(chat, self.message)?;
+            chat::create(self.tenant, chat, self.message)?;
             self.touch_session(chat, sender, decision)?;
         }
         messages::set_sender(self.tenant.id, &self.message.id, sender)?;
         processed_events::settle(self.tenant.id, &self.message.id, decision.action)?;
-        if decision.takeover.is_some() {
-            consequences::stop_speaking(chat, "a human of the business took over", true)?;
-        }
-        Ok(())
+        self.steer(chat, decision)
     }
 }

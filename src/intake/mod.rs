@@ -6,7 +6,14 @@ mod change;
 mod chat;
 pub mod consequences;
 pub mod echo;
+mod greetings;
+mod history;
 mod message;
+pub mod pauses;
+pub mod test_chats;
+pub mod upkeep;
+
+pub use chat::lock_today;
 
 use chrono::{DateTime, Utc};
 
@@ -74,7 +81,10 @@ pub fn ingest(payload: &Payload, now: DateTime<Utc>) -> Result<Outcome> {
             chat::learn_pairs(tenant.id, pairs)?;
             Ok(Outcome::new(&tenant, Action::Aliases))
         }
-        Body::History => Ok(Outcome::new(&tenant, Action::History)),
+        Body::History(said) => {
+            history::take(&tenant, payload, said, now)?;
+            Ok(Outcome::new(&tenant, Action::History))
+        }
         Body::Other => Ok(Outcome::new(&tenant, Action::IgnoredEvent)),
     }
 }
@@ -87,7 +97,7 @@ fn tenant_of(payload: &Payload, defaults: &Behaviour) -> Result<Tenant> {
 
 /// The chat that a person means by a JID, a LID or a phone number in any writing. A chat never
 /// seen has the JID itself as its name.
-pub fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store::Chat> {
+fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store::Chat> {
     let jid = webhook::Jid::from_any_writing(writing).ok_or_else(|| Error::InvalidArgument {
         argument: "chat_id",
         reason: "it is no JID, LID or phone number".to_owned(),
@@ -95,7 +105,17 @@ pub fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store
     })?;
     let names: Vec<String> =
         jid.phone_variants().iter().map(|jid| jid.as_str().to_owned()).collect();
-    let known = chat_aliases::sessions_of(tenant_id, &names)?;
+    let mut known = chat_aliases::sessions_of(tenant_id, &names)?;
+    if known.is_empty() {
+        // It may be about to become a name of a chat.
+        chat_aliases::reserve(tenant_id, &names)?;
+        known = chat_aliases::sessions_of(tenant_id, &names)?;
+    }
     let chat_id = known.into_iter().next().unwrap_or_else(|| jid.as_str().to_owned());
     Ok(crate::store::Chat { tenant_id, chat_id })
+}
+
+/// The same, with its session locked if it has one.
+pub fn lock_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store::Chat> {
+    chat::lock_under(|| chat_in_any_writing(tenant_id, writing))
 }

@@ -2,38 +2,9 @@
 
 use std::ffi::CString;
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-/// GUC spelling of [`OnFailure`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-pub(super) enum OnFailureGuc {
-    #[name = c"hand_over"]
-    HandOver,
-    #[name = c"fallback"]
-    Fallback,
-    #[name = c"both"]
-    Both,
-    #[name = c"none"]
-    Nothing,
-}
-
-/// GUC spelling of [`OnOtherSender`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-pub(super) enum OnOtherSenderGuc {
-    #[name = c"pause"]
-    Pause,
-    #[name = c"ignore"]
-    Ignore,
-}
-
-/// GUC spelling of [`OnUncertain`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
-pub(super) enum OnUncertainGuc {
-    #[name = c"send"]
-    Send,
-    #[name = c"hold"]
-    Hold,
-}
+use super::choices::{OnFailureGuc, OnOtherSenderGuc, OnUncertainGuc, OnUnverifiedGuc};
 
 pub(super) static DEBOUNCE: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 pub(super) static DEBOUNCE_MAX: GucSetting<i32> = GucSetting::<i32>::new(30_000);
@@ -49,6 +20,17 @@ pub(super) static ON_OTHER_SENDER: GucSetting<OnOtherSenderGuc> =
     GucSetting::<OnOtherSenderGuc>::new(OnOtherSenderGuc::Pause);
 pub(super) static ON_UNCERTAIN: GucSetting<OnUncertainGuc> =
     GucSetting::<OnUncertainGuc>::new(OnUncertainGuc::Send);
+pub(super) static ON_UNVERIFIED: GucSetting<OnUnverifiedGuc> =
+    GucSetting::<OnUnverifiedGuc>::new(OnUnverifiedGuc::Hold);
+/// A customer who writes without a pause gets three a minute; two machines make twice that.
+pub(super) static ANSWERS_PER_CHAT: GucSetting<i32> = GucSetting::<i32>::new(30);
+pub(super) static ANSWERS_PER_TENANT: GucSetting<i32> = GucSetting::<i32>::new(600);
+pub(super) static ANSWER_WINDOW: GucSetting<i32> = GucSetting::<i32>::new(600);
+pub(super) static ANSWER_AFTER_PAUSE: GucSetting<bool> = GucSetting::<bool>::new(false);
+pub(super) static RESUME_WORD: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"#bot"));
+pub(super) static HOLD_WORD: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"#eu"));
 pub(super) static TIMEZONE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"America/Sao_Paulo"));
 pub(super) static GROUPS: GucSetting<bool> = GucSetting::<bool>::new(false);
@@ -203,6 +185,61 @@ fn register_behaviour() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    GucRegistry::define_enum_guc(
+        c"whaply.on_unverified",
+        c"What to do with a message of the Cloud API whose customer cannot be verified.",
+        c"hold: while several customers write at once it is left to a person. answer: it is trusted.",
+        &ON_UNVERIFIED,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    int(
+        c"whaply.answers_per_chat",
+        c"The most answers that one chat gets within whaply.answer_window. 0: no limit.",
+        c"Beyond it the chat is paused (loop_guard): the other side may be a machine too.",
+        &ANSWERS_PER_CHAT,
+        0,
+        1_000_000,
+        GucFlags::default(),
+    );
+    int(
+        c"whaply.answers_per_tenant",
+        c"The most answers that one tenant gives within whaply.answer_window. 0: no limit.",
+        c"Beyond it the chats that want another one are paused (loop_guard).",
+        &ANSWERS_PER_TENANT,
+        0,
+        1_000_000,
+        GucFlags::default(),
+    );
+    int(
+        c"whaply.answer_window",
+        c"The time for which the limits on answers count.",
+        c"",
+        &ANSWER_WINDOW,
+        1,
+        A_YEAR_IN_S,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_bool_guc(
+        c"whaply.answer_after_pause",
+        c"Whether what was asked during a pause is answered when the pause ends.",
+        c"Only what is younger than whaply.age_limit, and only if nobody has answered since.",
+        &ANSWER_AFTER_PAUSE,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    let word = |name, short, setting| {
+        GucRegistry::define_string_guc(
+            name,
+            short,
+            c"A message of the owner that is this word alone is a command. Empty: no such word.",
+            setting,
+            GucContext::Suset,
+            GucFlags::default(),
+        );
+    };
+    word(c"whaply.resume_word", c"What the owner writes to give a chat back.", &RESUME_WORD);
+    word(c"whaply.hold_word", c"What the owner writes to keep a chat for good.", &HOLD_WORD);
     GucRegistry::define_string_guc(
         c"whaply.timezone",
         c"The timezone in which the model is told the date and time.",

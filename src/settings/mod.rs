@@ -2,6 +2,7 @@
 //! column of the same name in `tenants` is the default for the tenants where that column is NULL.
 //! No setting ever holds a key: those of keys name a source (`env:NAME`, `file:/path`).
 
+mod choices;
 mod gucs;
 
 use std::ffi::CString;
@@ -9,7 +10,7 @@ use std::ffi::CString;
 use chrono::Duration;
 use pgrx::guc::GucSetting;
 
-use crate::conversation::{OnFailure, OnOtherSender, OnUncertain};
+use crate::conversation::{OnFailure, OnOtherSender, OnUncertain, OnUnverified};
 
 pub use gucs::register;
 
@@ -27,6 +28,15 @@ pub struct Behaviour {
     pub on_failure: OnFailure,
     pub on_other_sender: OnOtherSender,
     pub on_uncertain: OnUncertain,
+    pub on_unverified: OnUnverified,
+    /// Answers a chat gets within `answer_window`; 0: no limit.
+    pub answers_per_chat: i32,
+    /// Answers a tenant gives within `answer_window`; 0: no limit.
+    pub answers_per_tenant: i32,
+    pub answer_window: Duration,
+    pub answer_after_pause: bool,
+    pub resume_word: Option<String>,
+    pub hold_word: Option<String>,
     pub timezone: String,
     pub groups: bool,
 }
@@ -72,20 +82,16 @@ pub fn behaviour() -> Behaviour {
         history_limit: gucs::HISTORY_LIMIT.get(),
         max_tokens: gucs::MAX_TOKENS.get(),
         max_in_flight: gucs::MAX_IN_FLIGHT.get(),
-        on_failure: match gucs::ON_FAILURE.get() {
-            gucs::OnFailureGuc::HandOver => OnFailure::HandOver,
-            gucs::OnFailureGuc::Fallback => OnFailure::Fallback,
-            gucs::OnFailureGuc::Both => OnFailure::Both,
-            gucs::OnFailureGuc::Nothing => OnFailure::Nothing,
-        },
-        on_other_sender: match gucs::ON_OTHER_SENDER.get() {
-            gucs::OnOtherSenderGuc::Pause => OnOtherSender::Pause,
-            gucs::OnOtherSenderGuc::Ignore => OnOtherSender::Ignore,
-        },
-        on_uncertain: match gucs::ON_UNCERTAIN.get() {
-            gucs::OnUncertainGuc::Send => OnUncertain::Send,
-            gucs::OnUncertainGuc::Hold => OnUncertain::Hold,
-        },
+        on_failure: gucs::ON_FAILURE.get().into(),
+        on_other_sender: gucs::ON_OTHER_SENDER.get().into(),
+        on_uncertain: gucs::ON_UNCERTAIN.get().into(),
+        on_unverified: gucs::ON_UNVERIFIED.get().into(),
+        answers_per_chat: gucs::ANSWERS_PER_CHAT.get(),
+        answers_per_tenant: gucs::ANSWERS_PER_TENANT.get(),
+        answer_window: seconds(&gucs::ANSWER_WINDOW),
+        answer_after_pause: gucs::ANSWER_AFTER_PAUSE.get(),
+        resume_word: text(&gucs::RESUME_WORD),
+        hold_word: text(&gucs::HOLD_WORD),
         timezone: text(&gucs::TIMEZONE).unwrap_or_else(|| "UTC".to_owned()),
         groups: gucs::GROUPS.get(),
     }

@@ -18,14 +18,73 @@ pub fn sessions_of(tenant_id: i32, jids: &[String]) -> Result<Vec<String>> {
     )
 }
 
-/// Names a chat by one more JID. A JID keeps the chat it was first known by.
-pub fn add(chat: &Chat, jid: &str) -> Result<bool> {
-    let added = sql::execute(
-        "INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) VALUES ($1, $2, $3) \
+/// Whether each of these JIDs names a chat, directly or as an alias.
+pub fn are_known(tenant_id: i32, jids: &[String]) -> Result<bool> {
+    let known = sql::query_one(
+        "SELECT bool_and(EXISTS (SELECT FROM whaply.chat_aliases a WHERE a.tenant_id = $1 AND a.jid = j.jid) \
+                      OR EXISTS (SELECT FROM whaply.sessions s WHERE s.tenant_id = $1 AND s.chat_id = j.jid)) \
+           FROM unnest($2) AS j (jid)",
+        &[tenant_id.into(), jids.to_vec().into()],
+        |row| row.get(1),
+    )?;
+    Ok(known.unwrap_or(false))
+}
+
+/// Until the end of this transaction nobody else names a chat by these JIDs for the first time. Two
+/// messages that name one chat differently would else make two sessions of it at the same moment.
+/// Taken before any session is locked, and in one order, so that nobody waits in a circle.
+pub fn reserve(tenant_id: i32, jids: &[String]) -> Result<()> {
+    sql::query(
+        "SELECT pg_advisory_xact_lock(names.key)::text \
+           FROM (SELECT DISTINCT hashtextextended(format('whaply chat %s %s', $1, j.jid), 0) AS key \
+                   FROM unnest($2) AS j (jid) ORDER BY 1) AS names",
+        &[tenant_id.into(), jids.to_vec().into()],
+        |_| Ok(()),
+    )?;
+    Ok(())
+}
+
+/// Names a chat by one more JID. A JID keeps the chat it was first known by, unless that was only
+/// presumed.
+pub fn add(chat: &Chat, jid: &str) -> Result<()> {
+    sql::execute(
+        // Not ON CONFLICT DO UPDATE, which would lock, and so write, a row that is as it should be.
+        "WITH confirmed AS ( \
+             UPDATE whaply.chat_aliases SET chat_id = $3, confirmed = true \
+              WHERE tenant_id = $1 AND jid = $2 AND NOT confirmed) \
+         INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) VALUES ($1, $2, $3) \
          ON CONFLICT (tenant_id, jid) DO NOTHING",
         &[chat.tenant_id.into(), jid.into(), chat.chat_id.as_str().into()],
     )?;
-    Ok(added > 0)
+    Ok(())
+}
+
+/// Names a chat by a LID that only a message of ours tells: it could be our own.
+pub fn presume(chat: &Chat, lid: &str) -> Result<()> {
+    sql::execute(
+        "INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id, confirmed) VALUES ($1, $2, $3, false) \
+         ON CONFLICT (tenant_id, jid) DO NOTHING",
+        &[chat.tenant_id.into(), lid.into(), chat.chat_id.as_str().into()],
+    )?;
+    Ok(())
+}
+
+/// The chat that a LID is presumed to name, if that is all that is known of it.
+pub fn presumed(tenant_id: i32, lid: &str) -> Result<Option<String>> {
+    sql::query_one(
+        "SELECT chat_id::text FROM whaply.chat_aliases WHERE tenant_id = $1 AND jid = $2 AND NOT confirmed",
+        &[tenant_id.into(), lid.into()],
+        |row| row.get(1),
+    )
+}
+
+/// What was presumed of a LID was wrong.
+pub fn forget_presumed(tenant_id: i32, lid: &str) -> Result<()> {
+    sql::execute(
+        "DELETE FROM whaply.chat_aliases WHERE tenant_id = $1 AND jid = $2 AND NOT confirmed",
+        &[tenant_id.into(), lid.into()],
+    )?;
+    Ok(())
 }
 
 /// From now on every JID of `younger`, its own name too, leads to `older`.
@@ -36,7 +95,7 @@ pub fn merge(tenant_id: i32, older: &str, younger: &str) -> Result<()> {
     )?;
     sql::execute(
         "INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) VALUES ($1, $3, $2) \
-         ON CONFLICT (tenant_id, jid) DO UPDATE SET chat_id = excluded.chat_id",
+         ON CONFLICT (tenant_id, jid) DO UPDATE SET chat_id = excluded.chat_id, confirmed = true",
         &[tenant_id.into(), older.into(), younger.into()],
     )?;
     Ok(())

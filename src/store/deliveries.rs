@@ -4,7 +4,9 @@
 use chrono::{DateTime, Duration, Utc};
 
 use super::Chat;
-use super::sql::{self, Row};
+use super::replies::Bounds;
+use super::sql::{self, Row, went_through_evolution};
+use crate::conversation::Sender;
 use crate::error::Result;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Who speaks in it.
+    pub fn speaker(self) -> Sender {
+        match self {
+            Self::Operator => Sender::Operator,
+            Self::Reply | Self::Fallback => Sender::Assistant,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Reply => "reply",
@@ -101,26 +111,30 @@ pub fn add(chat: &Chat, reply_id: Option<i64>, kind: Kind, part: i32, text: &str
 }
 
 /// The chats whose next delivery may be sent now: due, nothing in flight or undecided before it, the
-/// tenant at home here with an open line, at most `max_in_flight` of each. Locks their sessions;
+/// tenant at home here with an open line, at most `max_in_flight` of each; where the line is closed
+/// those whose time is over, to be given up, but never what an operator wrote. Locks their sessions;
 /// what somebody else holds is passed over before the limit counts.
-pub fn due(limit: i64, default_max_in_flight: i32) -> Result<Vec<i64>> {
+pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
     sql::query(
         "SELECT ranked.id \
-           FROM (SELECT d.id, d.tenant_id, d.chat_id, d.due_at, \
+           FROM (SELECT d.id, d.tenant_id, d.chat_id, d.due_at, coalesce(t.max_in_flight, $2) AS most, \
                         row_number() OVER (PARTITION BY d.tenant_id ORDER BY d.due_at, d.id) AS place \
-                   FROM whaply.deliveries d \
-                  WHERE d.state = 'pending' AND d.due_at <= clock_timestamp() \
+                   FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id, \
+                LATERAL (SELECT coalesce(t.connection_state, 'open') = 'open' AS is_open) AS line \
+                  WHERE d.state = 'pending' AND d.due_at <= clock_timestamp() AND t.home = whaply.home_id() \
+                    AND (line.is_open OR (d.kind <> 'operator' \
+                         AND d.created_at + make_interval(secs => coalesce( \
+                                 extract(epoch FROM t.reply_expiry)::float8, $3)) < clock_timestamp())) \
                     AND NOT EXISTS (SELECT FROM whaply.deliveries o \
                                      WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id \
                                        AND (o.state IN ('sending', 'uncertain') \
-                                            OR (o.state = 'pending' AND o.id < d.id)))) AS ranked \
-           JOIN whaply.tenants t ON t.id = ranked.tenant_id \
+                                            OR (o.state = 'pending' AND o.id < d.id AND line.is_open)))) AS ranked \
            JOIN whaply.sessions s ON s.tenant_id = ranked.tenant_id AND s.chat_id = ranked.chat_id \
-          WHERE t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
-            AND ranked.place <= coalesce(t.max_in_flight, $2) - ( \
-                SELECT count(*) FROM whaply.deliveries f WHERE f.tenant_id = t.id AND f.state = 'sending') \
+          WHERE ranked.place <= ranked.most - ( \
+                SELECT count(*) FROM whaply.deliveries f \
+                 WHERE f.tenant_id = ranked.tenant_id AND f.state = 'sending') \
           ORDER BY ranked.due_at, ranked.id LIMIT $1 FOR NO KEY UPDATE OF s SKIP LOCKED",
-        &[limit.into(), default_max_in_flight.into()],
+        &[limit.into(), bounds.max_in_flight.into(), sql::seconds(bounds.reply_expiry).into()],
         read_id,
     )
 }
@@ -130,7 +144,8 @@ pub fn due(limit: i64, default_max_in_flight: i32) -> Result<Vec<i64>> {
 /// still wait inside Evolution, so that its absence would prove nothing. Locks nothing.
 pub fn due_for_lookup(limit: i64) -> Result<Vec<i64>> {
     sql::query(
-        "SELECT ranked.id \
+        concat!(
+            "SELECT ranked.id \
            FROM (SELECT d.id, d.tenant_id, d.due_at, \
                         row_number() OVER (PARTITION BY d.tenant_id ORDER BY d.due_at, d.id) AS place \
                    FROM whaply.deliveries d \
@@ -138,12 +153,14 @@ pub fn due_for_lookup(limit: i64) -> Result<Vec<i64>> {
                     AND (d.due_at <= clock_timestamp() OR EXISTS ( \
                          SELECT FROM whaply.processed_events e \
                            JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
-                          WHERE e.tenant_id = d.tenant_id AND e.action_taken = 'pending_echo' \
-                            AND e.event_type = 'send.message' AND m.text = d.text))) AS ranked \
+                          WHERE e.tenant_id = d.tenant_id AND e.action_taken = 'pending_echo' AND m.text = d.text AND ",
+            went_through_evolution!(),
+            "))) AS ranked \
            JOIN whaply.tenants t ON t.id = ranked.tenant_id \
           WHERE t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
             AND ranked.place <= $2 \
-          ORDER BY ranked.due_at, ranked.id LIMIT $1",
+          ORDER BY ranked.due_at, ranked.id LIMIT $1"
+        ),
         &[limit.into(), LOOKUPS_OF_A_TENANT.into()],
         read_id,
     )
@@ -262,6 +279,25 @@ pub fn open_of_reply(reply_id: i64) -> Result<i64> {
     Ok(open.unwrap_or(0))
 }
 
+/// Whether the customer has a part of this reply, or may have.
+pub fn may_have_left(reply_id: i64) -> Result<bool> {
+    Ok(sql::query_one(
+        "SELECT 1 FROM whaply.deliveries WHERE reply_id = $1 AND state IN ('sending', 'uncertain', 'sent') LIMIT 1",
+        &[reply_id.into()],
+        |row| row.get::<i32>(1),
+    )?
+    .is_some())
+}
+
+/// The messages of a reply go on in the chat that its own became one with.
+pub fn move_to(reply_id: i64, chat: &Chat) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.deliveries SET chat_id = $2 WHERE reply_id = $1",
+        &[reply_id.into(), chat.chat_id.as_str().into()],
+    )?;
+    Ok(())
+}
+
 /// Whether a delivery of the tenant has this message id: then the message is ours.
 pub fn by_message_id(tenant_id: i32, message_id: &str) -> Result<bool> {
     Ok(sql::query_one(
@@ -272,11 +308,15 @@ pub fn by_message_id(tenant_id: i32, message_id: &str) -> Result<bool> {
     .is_some())
 }
 
-/// Whether a call of ours has not ended: in this chat, or anywhere in the tenant (None).
+/// Whether a call of ours has not ended: in this chat under any of its names, or anywhere in the
+/// tenant (None).
 pub fn in_flight(tenant_id: i32, chat_id: Option<&str>) -> Result<bool> {
     Ok(sql::query_one(
-        "SELECT 1 FROM whaply.deliveries \
-          WHERE tenant_id = $1 AND ($2 IS NULL OR chat_id = $2) AND state IN ('sending', 'uncertain') LIMIT 1",
+        "SELECT 1 FROM whaply.deliveries d \
+          WHERE d.tenant_id = $1 AND d.state IN ('sending', 'uncertain') \
+            AND ($2 IS NULL OR d.chat_id = $2 OR EXISTS ( \
+                 SELECT FROM whaply.chat_aliases a \
+                  WHERE a.tenant_id = $1 AND a.jid = d.chat_id AND a.chat_id = $2)) LIMIT 1",
         &[tenant_id.into(), chat_id.map(str::to_owned).into()],
         |row| row.get::<i32>(1),
     )?
@@ -285,56 +325,56 @@ pub fn in_flight(tenant_id: i32, chat_id: Option<&str>) -> Result<bool> {
 
 /// Which of these message ids a look into Evolution's store must not take for the delivery in
 /// question: those of other deliveries, and those the owner typed, perhaps in the same words. What
-/// was typed comes by messages.upsert and never by send.message.
+/// was typed comes by messages.upsert alone, and not as a gateway reports its own sends.
 pub fn taken_ids(tenant_id: i32, message_ids: &[String]) -> Result<Vec<String>> {
     sql::query(
-        "SELECT message_id::text FROM whaply.deliveries WHERE tenant_id = $1 AND message_id = ANY ($2) \
+        concat!(
+            "SELECT message_id::text FROM whaply.deliveries WHERE tenant_id = $1 AND message_id = ANY ($2) \
           UNION ALL \
-         SELECT message_id::text FROM whaply.processed_events \
-          WHERE tenant_id = $1 AND message_id = ANY ($2) \
-          GROUP BY message_id \
-         HAVING bool_or(event_type = 'messages.upsert') AND NOT bool_or(event_type = 'send.message')",
+         SELECT e.message_id::text FROM whaply.processed_events e \
+           LEFT JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
+          WHERE e.tenant_id = $1 AND e.message_id = ANY ($2) \
+          GROUP BY e.message_id \
+         HAVING bool_or(e.event_type = 'messages.upsert') AND NOT coalesce(bool_or(",
+            went_through_evolution!(),
+            "), false)"
+        ),
         &[tenant_id.into(), message_ids.to_vec().into()],
         |row| row.get(1),
     )
 }
 
-/// The id of the last message of ours in a chat that Evolution confirmed.
+/// The id of the last message of ours in a chat, under any of its names, that Evolution confirmed.
 pub fn last_confirmed(chat: &Chat) -> Result<Option<String>> {
     sql::query_one(
         "SELECT message_id::text FROM whaply.deliveries \
-          WHERE tenant_id = $1 AND chat_id = $2 AND state = 'sent' AND message_id IS NOT NULL \
+          WHERE tenant_id = $1 AND state = 'sent' AND message_id IS NOT NULL \
+            AND chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                   WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
           ORDER BY id DESC LIMIT 1",
         &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
         |row| row.get(1),
     )
 }
 
-/// Calls that a worker of before left open have an unknown end. Evolution may be at work on one for
-/// as long as the call would have lasted: it is asked `settle` after that.
-pub fn orphans_to_uncertain(call: Duration, settle: Duration) -> Result<usize> {
-    sql::execute(
-        "UPDATE whaply.deliveries d \
-            SET state = 'uncertain', error = 'the worker ended during the call', \
-                due_at = greatest(clock_timestamp(), d.attempted_at + make_interval(secs => $1)) \
-                         + make_interval(secs => $2) \
-           FROM whaply.tenants t \
-          WHERE t.id = d.tenant_id AND t.home = whaply.home_id() AND d.state = 'sending'",
-        &[sql::seconds(call).into(), sql::seconds(settle).into()],
-    )
-}
-
-/// When the next delivery of this database is due, or the next look at an uncertain one. One that
-/// waits behind another is woken by the end of that one.
-pub fn next_due_at() -> Result<Option<DateTime<Utc>>> {
+/// When the next delivery of this database is due, or the next look at an uncertain one; where the
+/// line is closed, when the next one is given up. One that waits behind another is woken by the end
+/// of that one.
+pub fn next_due_at(default_expiry: Duration) -> Result<Option<DateTime<Utc>>> {
     let next = sql::query_one(
-        "SELECT min(d.due_at) FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
-          WHERE d.state IN ('pending', 'uncertain') AND t.home = whaply.home_id() \
-            AND coalesce(t.connection_state, 'open') = 'open' \
+        "SELECT min(CASE WHEN line.is_open THEN d.due_at \
+                         ELSE greatest(d.due_at, d.created_at + make_interval(secs => coalesce( \
+                                  extract(epoch FROM t.reply_expiry)::float8, $1))) END) \
+           FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id, \
+        LATERAL (SELECT coalesce(t.connection_state, 'open') = 'open' AS is_open) AS line \
+          WHERE t.home = whaply.home_id() \
+            AND d.state IN ('pending', 'uncertain') \
+            AND (line.is_open OR (d.state = 'pending' AND d.kind <> 'operator')) \
             AND NOT EXISTS (SELECT FROM whaply.deliveries o \
                              WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id AND o.id <> d.id \
-                               AND (o.state IN ('sending', 'uncertain') OR (o.state = 'pending' AND o.id < d.id)))",
-        &[],
+                               AND (o.state IN ('sending', 'uncertain') \
+                                    OR (o.state = 'pending' AND o.id < d.id AND line.is_open)))",
+        &[sql::seconds(default_expiry).into()],
         |row| row.find_time(1),
     )?;
     Ok(next.flatten())

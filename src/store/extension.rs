@@ -1,10 +1,12 @@
 //! The extension itself in this database: whether it is there, and the lock that makes one worker
 //! the only one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pgrx::pg_sys;
 
 use super::sql;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How many tables the next statement names.
 const TABLES: usize = 7;
@@ -12,11 +14,16 @@ const TABLES: usize = 7;
 /// "whaply" in ASCII, cut to 48 bits: the advisory lock of the reply worker.
 const WORKER_LOCK: i64 = 0x7768_6170_6c79;
 
+/// The version of the tables and functions that this library was made for.
+pub const LIBRARY_VERSION: &str = env!("CARGO_PKG_VERSION");
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Presence {
     Ready,
     /// Somebody drops or alters one of the tables at this moment.
     Locked,
+    /// Of another version than this library, which must not touch its tables.
+    OtherVersion,
     /// Dropped and created again since: the ids that are remembered name other rows now.
     Replaced,
     #[default]
@@ -29,20 +36,23 @@ pub enum Presence {
 /// `known`: the extension's [`id`] as it was before, if it is to be the same.
 pub fn presence(known: Option<pg_sys::Oid>) -> Result<Presence> {
     let tables = sql::query(
-        "SELECT c.oid, x.oid FROM pg_catalog.pg_extension x \
+        "SELECT c.oid, x.oid, x.extversion = $1 FROM pg_catalog.pg_extension x \
            JOIN pg_catalog.pg_namespace n ON n.nspname = 'whaply' \
            JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' \
           WHERE x.extname = 'whaply' \
             AND c.relname IN ('tenants', 'chat_aliases', 'sessions', 'messages', 'processed_events', 'replies', \
                               'deliveries') \
           ORDER BY c.oid",
-        &[],
-        |row| Ok((row.get::<pg_sys::Oid>(1)?, row.get::<pg_sys::Oid>(2)?)),
+        &[LIBRARY_VERSION.into()],
+        |row| Ok((row.get::<pg_sys::Oid>(1)?, row.get::<pg_sys::Oid>(2)?, row.get::<bool>(3)?)),
     )?;
+    if tables.iter().any(|(_, _, is_this_version)| !is_this_version) {
+        return Ok(Presence::OtherVersion);
+    }
     if tables.len() < TABLES {
         return Ok(Presence::Gone);
     }
-    for (table, extension) in tables {
+    for (table, extension, _) in tables {
         if known.is_some_and(|known| known != extension) {
             return Ok(Presence::Replaced);
         }
@@ -57,10 +67,33 @@ pub fn presence(known: Option<pg_sys::Oid>) -> Result<Presence> {
     Ok(Presence::Ready)
 }
 
+/// Which version of the extension this database has.
+pub fn version() -> Result<Option<String>> {
+    let version = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'whaply'";
+    sql::query_one(version, &[], |row| row.get(1))
+}
+
 /// What tells this installation of the extension from one before or after it.
 pub fn id() -> Result<Option<pg_sys::Oid>> {
     let id = "SELECT oid FROM pg_catalog.pg_extension WHERE extname = 'whaply'";
     sql::query_one(id, &[], |row| row.get(1))
+}
+
+/// Refuses to work on tables of an older version. Looked at once in a session: versions only grow.
+pub fn require_current() -> Result<()> {
+    static IS_CURRENT: AtomicBool = AtomicBool::new(false);
+    if IS_CURRENT.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    if let Some(tables) = version()?.filter(|tables| numbers(tables) < numbers(LIBRARY_VERSION)) {
+        return Err(Error::Outdated { tables, library: LIBRARY_VERSION });
+    }
+    IS_CURRENT.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').map(|number| number.parse().unwrap_or(0)).collect()
 }
 
 /// Makes this process the reply worker of the database, until it ends; false if another one is.

@@ -162,6 +162,17 @@ pub fn find(tenant_id: i32, message_id: &str) -> Result<Option<Changed>> {
     )
 }
 
+/// Keeps a place for a message that has not come, for the change that came first; false if there is
+/// a row already. Waits for a transaction that is about to store the message.
+pub fn keep_place(tenant_id: i32, message_id: &str, at: DateTime<Utc>) -> Result<bool> {
+    let added = sql::execute(
+        "INSERT INTO whaply.messages (tenant_id, chat_id, message_id, message_type, sent_at) \
+         VALUES ($1, '', $2, 'protocolMessage', $3) ON CONFLICT (tenant_id, message_id) DO NOTHING",
+        &[tenant_id.into(), message_id.into(), sql::time(at).into()],
+    )?;
+    Ok(added > 0)
+}
+
 /// The newest edit wins; whether this one is the newest. Before its message it waits in a row of
 /// its own, without a chat and without a sender.
 pub fn edit(
@@ -211,7 +222,7 @@ pub struct HistoryRow {
 
 /// The newest messages of a chat under all its names, oldest first; but what this reply is to answer
 /// stands last. A question that came while an earlier answer was being sent is older than that
-/// answer, which never read it.
+/// answer, which never read it. A message of ours whose author is undecided may yet be a command.
 pub fn history(chat: &Chat, reply_id: i64, limit: i32) -> Result<Vec<HistoryRow>> {
     let mut rows = sql::query(
         "SELECT m.from_me, m.text, \
@@ -221,7 +232,11 @@ pub fn history(chat: &Chat, reply_id: i64, limit: i32) -> Result<Vec<HistoryRow>
                   WHERE a.tenant_id = $1 AND a.chat_id = $2) AS n \
           CROSS JOIN LATERAL ( \
                 SELECT l.* FROM whaply.messages l \
-                 WHERE l.tenant_id = $1 AND l.chat_id = n.jid AND l.sender IS NOT NULL \
+                 WHERE l.tenant_id = $1 AND l.chat_id = n.jid AND l.sender NOT IN ('command', 'unverified') \
+                   AND NOT (l.sender = 'other' AND EXISTS ( \
+                        SELECT FROM whaply.processed_events e \
+                         WHERE e.tenant_id = l.tenant_id AND e.message_id = l.message_id \
+                           AND e.action_taken = 'pending_echo')) \
                  ORDER BY l.sent_at DESC, l.id DESC LIMIT $3) AS m \
           ORDER BY m.sent_at DESC, m.id DESC LIMIT $3",
         &[chat.tenant_id.into(), chat.chat_id.as_str().into(), limit.into(), reply_id.into()],
@@ -242,17 +257,19 @@ pub fn history(chat: &Chat, reply_id: i64, limit: i32) -> Result<Vec<HistoryRow>
 
 /// Stamps the questions of a chat that no reply has claimed yet with the reply that reads them now;
 /// how many still stand (not deleted by the customer), those stamped by an earlier claim included.
+///
+/// Names and events are looked up one by one, here and below: joined, a planner that knows nothing of
+/// the tables yet reads all of a tenant's for each question, and the worker stands still.
 pub fn claim_questions(chat: &Chat, reply_id: i64, since: DateTime<Utc>) -> Result<i64> {
     let standing = sql::query_one(
         "WITH claimed AS ( \
              UPDATE whaply.messages m SET reply_id = $3 \
-               FROM whaply.processed_events e \
               WHERE m.tenant_id = $1 AND m.sent_at >= $4 AND m.sender = 'customer' \
-                AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                   WHERE a.tenant_id = $1 AND a.chat_id = $2) \
+                AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                         WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
                 AND (m.reply_id IS NULL OR m.reply_id = $3) \
-                AND e.tenant_id = $1 AND e.message_id = m.message_id AND e.event_type = 'messages.upsert' \
-                AND e.action_taken = 'ai_queued' \
+                AND (SELECT e.action_taken FROM whaply.processed_events e \
+                     WHERE e.tenant_id = $1 AND e.message_id = m.message_id AND e.event_type = 'messages.upsert') = 'ai_queued' \
              RETURNING m.deleted_at) \
          SELECT count(*) FILTER (WHERE deleted_at IS NULL) FROM claimed",
         &[
@@ -266,11 +283,41 @@ pub fn claim_questions(chat: &Chat, reply_id: i64, since: DateTime<Utc>) -> Resu
     Ok(standing.unwrap_or(0))
 }
 
+/// What was asked in a chat while it was paused, after the last word of the business and not before
+/// `since`, is a question again; when the first of it was sent. None: nothing waits.
+pub fn reopen_unanswered(chat: &Chat, since: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    let first = sql::query_one(
+        "WITH names AS ( \
+             SELECT $2 AS jid UNION ALL SELECT a.jid FROM whaply.chat_aliases a WHERE a.tenant_id = $1 AND a.chat_id = $2), \
+         said AS ( \
+             SELECT m.sent_at, m.id FROM whaply.messages m JOIN names n ON n.jid = m.chat_id \
+              WHERE m.tenant_id = $1 AND m.sent_at >= $3 AND m.sender IN ('owner', 'assistant', 'operator', 'other') \
+              ORDER BY m.sent_at DESC, m.id DESC LIMIT 1), \
+         asked AS ( \
+             SELECT m.id, m.message_id FROM whaply.messages m JOIN names n ON n.jid = m.chat_id \
+              WHERE m.tenant_id = $1 AND m.sent_at >= $3 AND m.sender = 'customer' AND m.deleted_at IS NULL \
+                AND NOT EXISTS (SELECT FROM said WHERE (said.sent_at, said.id) > (m.sent_at, m.id))), \
+         reopened AS ( \
+             UPDATE whaply.processed_events e SET action_taken = 'ai_queued' FROM asked \
+              WHERE e.tenant_id = $1 AND e.message_id = asked.message_id AND e.event_type = 'messages.upsert' \
+                AND e.action_taken IN ('ignored_paused', 'cancelled_paused') \
+             RETURNING asked.id), \
+         released AS ( \
+             UPDATE whaply.messages m SET reply_id = NULL FROM reopened WHERE m.id = reopened.id RETURNING m.sent_at) \
+         SELECT min(sent_at) FROM released",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), sql::time(since).into()],
+        |row| row.find_time(1),
+    )?;
+    Ok(first.flatten())
+}
+
 /// Questions that a reply has read are open again, for the reply that takes its place.
 pub fn release_questions(chat: &Chat, reply_id: i64, since: DateTime<Utc>) -> Result<()> {
     sql::execute(
         "UPDATE whaply.messages SET reply_id = NULL \
-          WHERE tenant_id = $1 AND chat_id = $2 AND sent_at >= $4 AND sender = 'customer' AND reply_id = $3",
+          WHERE tenant_id = $1 AND sent_at >= $4 AND sender = 'customer' AND reply_id = $3 \
+            AND chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                             WHERE a.tenant_id = $1 AND a.chat_id = $2)",
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),
@@ -281,21 +328,33 @@ pub fn release_questions(chat: &Chat, reply_id: i64, since: DateTime<Utc>) -> Re
     Ok(())
 }
 
-/// The time of the oldest question in a chat that no reply has read, for the reply that will.
-pub fn oldest_unclaimed_question(
-    chat: &Chat,
-    since: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>> {
-    let oldest = sql::query_one(
-        "SELECT min(m.sent_at) FROM whaply.messages m \
-           JOIN whaply.processed_events e ON e.tenant_id = m.tenant_id AND e.message_id = m.message_id \
-                AND e.event_type = 'messages.upsert' AND e.action_taken = 'ai_queued' \
+/// The questions of a chat that no reply has read, for the reply that will.
+pub struct Unclaimed {
+    /// The time of the oldest.
+    pub first_sent_at: DateTime<Utc>,
+    /// When the first and the newest of them arrived here.
+    pub first_arrived_at: DateTime<Utc>,
+    pub last_arrived_at: DateTime<Utc>,
+}
+
+/// What no reply has read in a chat since a time. None: there is nothing.
+pub fn unclaimed_questions(chat: &Chat, since: DateTime<Utc>) -> Result<Option<Unclaimed>> {
+    let unclaimed = sql::query_one(
+        "SELECT min(m.sent_at), min(m.created_at), max(m.created_at) FROM whaply.messages m \
           WHERE m.tenant_id = $1 AND m.sent_at >= $3 AND m.sender = 'customer' AND m.reply_id IS NULL \
             AND m.deleted_at IS NULL \
-            AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                               WHERE a.tenant_id = $1 AND a.chat_id = $2)",
+            AND (SELECT e.action_taken FROM whaply.processed_events e \
+                 WHERE e.tenant_id = $1 AND e.message_id = m.message_id AND e.event_type = 'messages.upsert') = 'ai_queued' \
+            AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                     WHERE a.tenant_id = $1 AND a.chat_id = $2))",
         &[chat.tenant_id.into(), chat.chat_id.as_str().into(), sql::time(since).into()],
-        |row| row.find_time(1),
+        |row| {
+            let times = (row.find_time(1)?, row.find_time(2)?, row.find_time(3)?);
+            let (Some(first_sent_at), Some(first_arrived_at), Some(last_arrived_at)) = times else {
+                return Ok(None);
+            };
+            Ok(Some(Unclaimed { first_sent_at, first_arrived_at, last_arrived_at }))
+        },
     )?;
-    Ok(oldest.flatten())
+    Ok(unclaimed.flatten())
 }

@@ -5,14 +5,17 @@
 //! processed_events, replies, deliveries. The row of the session is the lock of its chat: the state
 //! of a reply or delivery only changes under it.
 
+pub mod answers;
 pub mod chat_aliases;
 pub mod deliveries;
 pub mod elsewhere;
 pub mod extension;
-pub mod maintenance;
+pub mod greetings;
+pub mod late_echoes;
 pub mod messages;
 pub mod messages_archive;
 pub mod processed_events;
+pub mod recovery;
 pub mod replies;
 #[cfg(any(test, feature = "pg_test"))]
 mod server_tests;
@@ -20,6 +23,7 @@ pub mod sessions;
 mod sql;
 pub mod tenants;
 pub mod transaction;
+pub mod unverified;
 
 /// A session's key: every table of a chat is keyed by it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! Table `processed_events`: one row for each (tenant, message, event) that has acted.
 
-use super::{Chat, sql};
+use super::Chat;
+use super::sql::{self, went_through_evolution};
 use crate::conversation::Action;
 use crate::error::Result;
 
@@ -74,12 +75,13 @@ pub fn close_questions(
 ) -> Result<usize> {
     sql::execute(
         "UPDATE whaply.processed_events e SET action_taken = $6 \
-           FROM whaply.messages m \
-          WHERE m.tenant_id = $1 AND m.sent_at >= $4 AND m.sender = 'customer' \
-            AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                               WHERE a.tenant_id = $1 AND a.chat_id = $2) \
-            AND (m.reply_id = $3 OR (m.reply_id IS NULL AND $5)) \
-            AND e.tenant_id = $1 AND e.message_id = m.message_id AND e.event_type = 'messages.upsert' \
+          WHERE e.tenant_id = $1 AND e.event_type = 'messages.upsert' \
+            AND e.message_id = ANY (ARRAY( \
+                SELECT m.message_id FROM whaply.messages m \
+                 WHERE m.tenant_id = $1 AND m.sent_at >= $4 AND m.sender = 'customer' \
+                   AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                               WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
+                   AND (m.reply_id = $3 OR (m.reply_id IS NULL AND $5)))) \
             AND e.action_taken = 'ai_queued'",
         &[
             chat.tenant_id.into(),
@@ -97,8 +99,9 @@ pub struct PendingEcho {
     pub raw: String,
 }
 
-/// The chats with undecided messages and no call in flight any more. A message to somebody without
-/// a session waits for every call of its tenant; its chat is named as the message names it.
+/// The chats with undecided messages and no call in flight any more, under any of their names. A
+/// message to somebody without a session waits for every call of its tenant; its chat is named as the
+/// message names it.
 pub fn chats_with_decidable_echoes() -> Result<Vec<Chat>> {
     sql::query(
         "SELECT DISTINCT e.tenant_id, coalesce(a.chat_id, m.chat_id)::text \
@@ -108,8 +111,9 @@ pub fn chats_with_decidable_echoes() -> Result<Vec<Chat>> {
           WHERE e.action_taken = 'pending_echo' \
             AND NOT EXISTS ( \
                 SELECT FROM whaply.deliveries d \
+                  LEFT JOIN whaply.chat_aliases n ON n.tenant_id = d.tenant_id AND n.jid = d.chat_id \
                  WHERE d.tenant_id = e.tenant_id AND d.state IN ('sending', 'uncertain') \
-                   AND (d.chat_id = coalesce(a.chat_id, m.chat_id) \
+                   AND (coalesce(n.chat_id, d.chat_id) = coalesce(a.chat_id, m.chat_id) \
                         OR NOT EXISTS (SELECT FROM whaply.sessions s \
                                         WHERE s.tenant_id = m.tenant_id \
                                           AND s.chat_id = coalesce(a.chat_id, m.chat_id)))) \
@@ -122,12 +126,12 @@ pub fn chats_with_decidable_echoes() -> Result<Vec<Chat>> {
 /// The messages of a chat whose author could not be known while a send was in flight, oldest first.
 pub fn pending_echoes(chat: &Chat) -> Result<Vec<PendingEcho>> {
     sql::query(
-        "SELECT m.raw::text \
-           FROM whaply.processed_events e \
-           JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
-          WHERE e.tenant_id = $1 AND e.action_taken = 'pending_echo' \
-            AND m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                               WHERE a.tenant_id = $1 AND a.chat_id = $2) \
+        "SELECT m.raw::text FROM whaply.messages m \
+          WHERE m.tenant_id = $1 \
+            AND m.message_id = ANY (ARRAY(SELECT e.message_id FROM whaply.processed_events e \
+                                           WHERE e.tenant_id = $1 AND e.action_taken = 'pending_echo')) \
+            AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                     WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
           ORDER BY m.sent_at, m.id",
         &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
         |row| Ok(PendingEcho { raw: row.find(1)?.unwrap_or_default() }),
@@ -142,15 +146,18 @@ pub fn echo_of(
     not_before: chrono::DateTime<chrono::Utc>,
 ) -> Result<Option<String>> {
     sql::query_one(
-        "SELECT m.message_id::text \
+        concat!(
+            "SELECT m.message_id::text \
            FROM whaply.processed_events e \
            JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
-          WHERE e.tenant_id = $1 AND e.action_taken = 'pending_echo' AND e.event_type = 'send.message' \
-            AND m.text = $3 AND m.sent_at >= $4 \
-            AND (m.chat_id IN (SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                WHERE a.tenant_id = $1 AND a.chat_id = $2) \
+          WHERE e.tenant_id = $1 AND e.action_taken = 'pending_echo' AND m.text = $3 AND m.sent_at >= $4 AND ",
+            went_through_evolution!(),
+            " \
+            AND (m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                      WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
               OR NOT EXISTS (SELECT FROM whaply.sessions s WHERE s.tenant_id = $1 AND s.chat_id = m.chat_id)) \
-          ORDER BY m.sent_at, m.id LIMIT 1",
+          ORDER BY m.sent_at, m.id LIMIT 1"
+        ),
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),

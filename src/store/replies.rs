@@ -1,7 +1,7 @@
 //! Table `replies`: the turns of the assistant; a queue while they are open, the record afterwards.
 //! Every change of state happens under the lock of the session.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use pgrx::datum::TimestampWithTimeZone;
 
 use super::Chat;
@@ -135,22 +135,43 @@ pub fn question_changed(chat: &Chat) -> Result<bool> {
     Ok(changed > 0)
 }
 
+/// What decides which replies and deliveries may be begun, beside their own rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds<'a> {
+    /// Of the tenants that name none themselves.
+    pub max_in_flight: i32,
+    pub reply_expiry: Duration,
+    /// Tenants whose model provider asked to wait.
+    pub cooling: &'a [i32],
+}
+
 /// The ids of replies that may be generated now: due, of tenants that are at home here and whose
-/// line is open, at most `max_in_flight` of each. Locks their sessions; what somebody else holds is
-/// passed over before the limit counts.
-pub fn due(limit: i64, default_max_in_flight: i32) -> Result<Vec<i64>> {
+/// line is open, at most `max_in_flight` of each; where the line is closed those whose time is over,
+/// to be given up. Locks their sessions; what somebody else holds is passed over before the limit
+/// counts.
+pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
     sql::query(
-        "SELECT ranked.id \
-           FROM (SELECT r.id, r.tenant_id, r.chat_id, r.due_at, \
+        "WITH busy AS MATERIALIZED ( \
+             SELECT g.tenant_id, count(*) AS replies FROM whaply.replies g WHERE g.state = 'generating' GROUP BY g.tenant_id) \
+         SELECT ranked.id \
+           FROM (SELECT r.id, r.tenant_id, r.chat_id, r.due_at, coalesce(t.max_in_flight, $2) AS most, \
                         row_number() OVER (PARTITION BY r.tenant_id ORDER BY r.due_at, r.id) AS place \
-                   FROM whaply.replies r WHERE r.state = 'waiting' AND r.due_at <= clock_timestamp()) AS ranked \
-           JOIN whaply.tenants t ON t.id = ranked.tenant_id \
+                   FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
+                  WHERE r.state = 'waiting' AND r.due_at <= clock_timestamp() \
+                    AND t.home = whaply.home_id() AND t.id <> ALL ($4) \
+                    AND (coalesce(t.connection_state, 'open') = 'open' \
+                         OR r.created_at + make_interval(secs => coalesce( \
+                                extract(epoch FROM t.reply_expiry)::float8, $3)) < clock_timestamp())) AS ranked \
            JOIN whaply.sessions s ON s.tenant_id = ranked.tenant_id AND s.chat_id = ranked.chat_id \
-          WHERE t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
-            AND ranked.place <= coalesce(t.max_in_flight, $2) - ( \
-                SELECT count(*) FROM whaply.replies g WHERE g.tenant_id = t.id AND g.state = 'generating') \
+           LEFT JOIN busy ON busy.tenant_id = ranked.tenant_id \
+          WHERE ranked.place <= ranked.most - coalesce(busy.replies, 0) \
           ORDER BY ranked.due_at, ranked.id LIMIT $1 FOR NO KEY UPDATE OF s SKIP LOCKED",
-        &[limit.into(), default_max_in_flight.into()],
+        &[
+            limit.into(),
+            bounds.max_in_flight.into(),
+            sql::seconds(bounds.reply_expiry).into(),
+            bounds.cooling.to_vec().into(),
+        ],
         |row| row.get(1),
     )
 }
@@ -245,8 +266,19 @@ pub fn answered(id: i64, answer: &Answered<'_>) -> Result<()> {
 /// sending -> waiting, before anything was sent: the answer in hand is stale.
 pub fn take_back(id: i64, due_at: DateTime<Utc>) -> Result<()> {
     sql::execute(
-        "UPDATE whaply.replies SET state = 'waiting', due_at = $2, text = NULL, requeues = requeues + 1 WHERE id = $1",
+        "UPDATE whaply.replies \
+            SET state = 'waiting', due_at = $2, text = NULL, answered_at = NULL, requeues = requeues + 1 \
+          WHERE id = $1",
         &[id.into(), sql::time(due_at).into()],
+    )?;
+    Ok(())
+}
+
+/// An open reply goes on in the chat that its own became one with. That chat must have none open.
+pub fn move_to(id: i64, chat: &Chat) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.replies SET chat_id = $2 WHERE id = $1",
+        &[id.into(), chat.chat_id.as_str().into()],
     )?;
     Ok(())
 }
@@ -280,16 +312,16 @@ pub fn failed_since(tenant_id: i32, since: TimestampWithTimeZone) -> Result<Vec<
     )
 }
 
-/// failed -> waiting, as if it had never been tried.
-pub fn reopen(id: i64, due_at: DateTime<Utc>) -> Result<bool> {
+/// failed -> waiting, as if it had never been tried, in the chat that it belongs to today.
+pub fn reopen(id: i64, chat: &Chat, due_at: DateTime<Utc>) -> Result<bool> {
     let changed = sql::execute(
         "UPDATE whaply.replies r \
             SET state = 'waiting', due_at = $2, attempt = 0, deferrals = 0, requeues = 0, error = NULL, text = NULL, \
-                finished_at = NULL, created_at = clock_timestamp() \
+                answered_at = NULL, finished_at = NULL, created_at = clock_timestamp(), chat_id = $3 \
           WHERE id = $1 AND state = 'failed' \
-            AND NOT EXISTS (SELECT FROM whaply.replies o WHERE o.tenant_id = r.tenant_id AND o.chat_id = r.chat_id \
+            AND NOT EXISTS (SELECT FROM whaply.replies o WHERE o.tenant_id = r.tenant_id AND o.chat_id = $3 \
                                AND o.state IN ('waiting', 'generating', 'sending'))",
-        &[id.into(), sql::time(due_at).into()],
+        &[id.into(), sql::time(due_at).into(), chat.chat_id.as_str().into()],
     )?;
     Ok(changed > 0)
 }
@@ -307,29 +339,47 @@ pub fn reopen_questions(id: i64) -> Result<()> {
     Ok(())
 }
 
-/// Replies that a worker of before left behind are queued again: `generating` whose lease has ended
-/// and that this worker does not hold. At start nothing is held, and every lease counts as ended.
-/// A row that somebody has locked is left to the end of its lease.
-pub fn reclaim(held: &[i64], at_start: bool) -> Result<usize> {
-    sql::execute(
-        "UPDATE whaply.replies SET state = 'waiting', lease_until = NULL \
-          WHERE id IN (SELECT r.id FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
-                        WHERE t.home = whaply.home_id() AND r.state = 'generating' AND r.id <> ALL ($1) \
-                          AND ($2 OR r.lease_until < clock_timestamp()) \
-                        ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED)",
-        &[held.to_vec().into(), at_start.into()],
-    )
+/// A reply failed only because nobody could tell that its last message was sent, and it was: all of
+/// it is out, and its questions are answered. Whether that is so. Where the customer had written once
+/// more, it stays with the human: what no answer has read must not count as answered.
+pub fn was_sent_after_all(id: i64) -> Result<bool> {
+    let sent = sql::execute(
+        "UPDATE whaply.replies r SET state = 'sent', error = NULL \
+          WHERE id = $1 AND state = 'failed' AND wanted <= seen \
+            AND NOT EXISTS (SELECT FROM whaply.deliveries d \
+                             WHERE d.reply_id = r.id AND d.kind = 'reply' AND d.state <> 'sent')",
+        &[id.into()],
+    )?;
+    if sent > 0 {
+        sql::execute(
+            "UPDATE whaply.processed_events e SET action_taken = 'ai_replied' \
+               FROM whaply.messages m, whaply.replies r \
+              WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.reply_id = r.id AND m.sender = 'customer' \
+                AND m.sent_at >= r.first_sent_at AND e.tenant_id = m.tenant_id AND e.message_id = m.message_id \
+                AND e.event_type = 'messages.upsert' AND e.action_taken = 'ai_failed'",
+            &[id.into()],
+        )?;
+    }
+    Ok(sent > 0)
 }
 
-/// When the next reply is due that this database may generate, if any waits. One that waits for
-/// another of its tenant to end is woken by that.
-pub fn next_due_at(default_max_in_flight: i32) -> Result<Option<DateTime<Utc>>> {
+/// When the next reply is due that this database may generate, or give up where the line is closed, if
+/// any waits. One that waits for another of its tenant to end is woken by that.
+pub fn next_due_at(bounds: Bounds<'_>) -> Result<Option<DateTime<Utc>>> {
     let next = sql::query_one(
-        "SELECT min(r.due_at) FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
-          WHERE r.state = 'waiting' AND t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
-            AND coalesce(t.max_in_flight, $1) > ( \
-                SELECT count(*) FROM whaply.replies g WHERE g.tenant_id = t.id AND g.state = 'generating')",
-        &[default_max_in_flight.into()],
+        "WITH busy AS MATERIALIZED ( \
+             SELECT g.tenant_id, count(*) AS replies FROM whaply.replies g WHERE g.state = 'generating' GROUP BY g.tenant_id) \
+         SELECT min(CASE WHEN coalesce(t.connection_state, 'open') = 'open' THEN r.due_at \
+                         ELSE greatest(r.due_at, r.created_at + make_interval(secs => coalesce( \
+                                  extract(epoch FROM t.reply_expiry)::float8, $2))) END) \
+           FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id LEFT JOIN busy ON busy.tenant_id = t.id \
+          WHERE r.state = 'waiting' AND t.home = whaply.home_id() AND t.id <> ALL ($3) \
+            AND coalesce(t.max_in_flight, $1) > coalesce(busy.replies, 0)",
+        &[
+            bounds.max_in_flight.into(),
+            sql::seconds(bounds.reply_expiry).into(),
+            bounds.cooling.to_vec().into(),
+        ],
         |row| row.find_time(1),
     )?;
     Ok(next.flatten())

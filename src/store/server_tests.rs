@@ -8,8 +8,15 @@ mod tests {
     use chrono::{DateTime, Utc};
     use pgrx::prelude::*;
 
+    use crate::conversation::loop_guard::Answers;
     use crate::settings;
-    use crate::store::{Chat, messages, replies, sessions, tenants};
+    use crate::store::deliveries::Kind;
+    use crate::store::recovery::Recovered;
+    use crate::store::replies::Bounds;
+    use crate::store::{
+        Chat, answers, chat_aliases, deliveries, messages, processed_events, recovery, replies,
+        sessions, tenants,
+    };
 
     const TENANT: &str = "INSERT INTO whaply.tenants (instance_name, evo_server_url) \
                           VALUES ('loja', 'http://127.0.0.1:1') RETURNING id";
@@ -88,7 +95,9 @@ mod tests {
     fn reading_assigns_no_transaction_id() {
         let none = tenants::by_instance("nobody", &settings::behaviour()).unwrap();
         assert!(none.is_none());
-        assert!(replies::next_due_at(32).unwrap().is_none());
+        let bounds =
+            Bounds { max_in_flight: 32, reply_expiry: chrono::Duration::hours(1), cooling: &[] };
+        assert!(replies::next_due_at(bounds).unwrap().is_none());
         assert!(!has_transaction_id());
     }
 
@@ -127,6 +136,92 @@ mod tests {
                 .unwrap()
         );
         assert!(messages::find(chat.tenant_id, "A").unwrap().unwrap().chat.is_none());
+    }
+
+    #[pg_test]
+    fn answers_are_counted_by_chat_under_all_its_names_and_by_tenant() {
+        let chat = chat();
+        chat_aliases::add(&chat, "100000000000001@lid").unwrap();
+        let reply = replies::open(&chat, Utc::now(), Utc::now()).unwrap();
+        Spi::run(
+            "INSERT INTO whaply.sessions (tenant_id, chat_id) \
+             SELECT id, unnest(ARRAY['100000000000001@lid', 'another@lid']) FROM whaply.tenants; \
+             INSERT INTO whaply.replies (tenant_id, chat_id, state, due_at, first_sent_at, answered_at) \
+             SELECT t.id, r.chat_id, r.state, now(), now(), r.answered_at FROM whaply.tenants t, (VALUES \
+                    ('5511999990001@s.whatsapp.net', 'sent', now() - interval '1 hour'), \
+                    ('5511999990001@s.whatsapp.net', 'sent', now() - interval '1 day'), \
+                    ('5511999990001@s.whatsapp.net', 'failed', NULL), \
+                    ('100000000000001@lid', 'sent', now() - interval '2 hours'), \
+                    ('another@lid', 'sent', now() - interval '1 hour'), \
+                    ('another@lid', 'generating', NULL)) AS r (chat_id, state, answered_at)",
+        )
+        .unwrap();
+        let reply = replies::open_by_id(reply).unwrap().unwrap();
+        let answers = answers::since(&reply, Utc::now() - chrono::Duration::hours(3)).unwrap();
+        assert_eq!(answers, Answers { of_chat: 2, of_tenant: 4 });
+    }
+
+    /// A message of ours in the store, undecided, as an event with this status and mode brought it.
+    fn undecided(chat: &Chat, message_id: &str, event: &str, data: &str) {
+        Spi::run_with_args(
+            "WITH said AS ( \
+                 INSERT INTO whaply.messages (tenant_id, chat_id, message_id, from_me, text, raw, sender) \
+                 VALUES ($1, $2, $3, true, 'Custa 40', $5::jsonb, 'other')) \
+             INSERT INTO whaply.processed_events (tenant_id, message_id, event_type, action_taken) \
+             VALUES ($1, $3, $4, 'pending_echo')",
+            &[
+                chat.tenant_id.into(),
+                chat.chat_id.as_str().into(),
+                message_id.into(),
+                event.into(),
+                data.into(),
+            ],
+        )
+        .unwrap();
+    }
+
+    #[pg_test]
+    fn what_the_owner_typed_is_no_echo_and_a_gateways_copy_of_a_send_is_one() {
+        let chat = chat();
+        let since = Utc::now() - chrono::Duration::hours(1);
+        let echo = || processed_events::echo_of(&chat, "Custa 40", since).unwrap();
+        let typed = r#"{"data":{"key":{"addressingMode":"pn"},"status":"SERVER_ACK"}}"#;
+        undecided(&chat, "TYPED", "messages.upsert", typed);
+        assert_eq!(echo(), None);
+        let copied = r#"{"data":{"key":{},"status":"PENDING"}}"#;
+        undecided(&chat, "COPY", "messages.upsert", copied);
+        assert_eq!(echo().as_deref(), Some("COPY"));
+        undecided(&chat, "ECHO", "send.message", copied);
+        let ids = ["TYPED", "COPY", "ECHO"].map(str::to_owned);
+        assert_eq!(deliveries::taken_ids(chat.tenant_id, &ids).unwrap(), ["TYPED"]);
+    }
+
+    #[pg_test]
+    fn orphans_are_taken_back_but_for_what_is_held() {
+        let chat = chat();
+        let held = replies::open(&chat, Utc::now(), Utc::now()).unwrap();
+        replies::claim(held, Utc::now()).unwrap();
+        assert_eq!(recovery::requeue_orphans(&[held]).unwrap(), Recovered { taken: 0, left: 0 });
+        assert_eq!(recovery::requeue_orphans(&[]).unwrap(), Recovered { taken: 1, left: 0 });
+        let delivery = deliveries::add(&chat, None, Kind::Reply, 1, "Custa 40").unwrap();
+        deliveries::begin(delivery).unwrap();
+        let second = chrono::Duration::seconds(1);
+        let kept = recovery::orphans_to_uncertain(&[delivery], second, second).unwrap();
+        assert_eq!(kept, Recovered { taken: 0, left: 0 });
+        let taken = recovery::orphans_to_uncertain(&[], second, second).unwrap();
+        assert_eq!(taken, Recovered { taken: 1, left: 0 });
+    }
+
+    #[pg_test]
+    fn a_call_begun_under_a_former_name_of_a_chat_is_in_flight_in_that_chat() {
+        let chat = chat();
+        let younger = Chat { chat_id: "100000000000001@lid".to_owned(), ..chat.clone() };
+        sessions::create_and_lock(&younger).unwrap();
+        let delivery = deliveries::add(&younger, None, Kind::Reply, 1, "Custa 40").unwrap();
+        deliveries::begin(delivery).unwrap();
+        assert!(!deliveries::in_flight(chat.tenant_id, Some(&chat.chat_id)).unwrap());
+        chat_aliases::merge(chat.tenant_id, &chat.chat_id, &younger.chat_id).unwrap();
+        assert!(deliveries::in_flight(chat.tenant_id, Some(&chat.chat_id)).unwrap());
     }
 
     #[pg_test]

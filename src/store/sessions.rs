@@ -11,11 +11,18 @@ use crate::error::Result;
 #[derive(Clone, Debug)]
 pub struct Session {
     pub chat: Chat,
+    /// Paused at this moment: a pause whose time is over counts no more.
     pub is_paused: bool,
+    /// The time of the pause is over, but nobody has noted it yet.
+    pub pause_is_over: bool,
     pub pause_reason: Option<String>,
     /// Where answers go: the JID the customer wrote from.
     pub reply_jid: Option<String>,
     pub contact_name: Option<String>,
+    /// When a human of the business last wrote.
+    pub last_human_at: Option<DateTime<Utc>>,
+    /// When the owner last gave a command.
+    pub steered_at: Option<DateTime<Utc>>,
 }
 
 impl Session {
@@ -28,20 +35,35 @@ impl Session {
 }
 
 fn read(row: &Row<'_, '_>) -> Result<Session> {
+    let (is_paused, pause_is_over) = (row.get::<bool>(3)?, row.get::<bool>(7)?);
     Ok(Session {
         chat: Chat { tenant_id: row.get(1)?, chat_id: row.get(2)? },
-        is_paused: row.get(3)?,
+        is_paused: is_paused && !pause_is_over,
+        pause_is_over,
         pause_reason: row.find(4)?,
         reply_jid: row.find(5)?,
         contact_name: row.find(6)?,
+        last_human_at: row.find_time(8)?,
+        steered_at: row.find_time(9)?,
     })
+}
+
+/// The columns that [`read`] reads, of the session that a condition names.
+macro_rules! select_session {
+    ($condition:literal) => {
+        concat!(
+            "SELECT tenant_id, chat_id::text, is_paused, pause_reason::text, reply_jid::text, contact_name, \
+                    is_paused AND coalesce(paused_until <= clock_timestamp(), false), last_human_at, steered_at \
+               FROM whaply.sessions WHERE tenant_id = $1 AND chat_id = $2 ",
+            $condition
+        )
+    };
 }
 
 /// Locks the session of a chat, waiting for whoever holds it: for callers whose own user waits too.
 pub fn lock(chat: &Chat) -> Result<Option<Session>> {
     sql::query_one(
-        "SELECT tenant_id, chat_id::text, is_paused, pause_reason::text, reply_jid::text, contact_name \
-           FROM whaply.sessions WHERE tenant_id = $1 AND chat_id = $2 FOR NO KEY UPDATE",
+        select_session!("FOR NO KEY UPDATE"),
         &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
         read,
     )
@@ -51,8 +73,7 @@ pub fn lock(chat: &Chat) -> Result<Option<Session>> {
 /// halt the other chats. None: it is held, or gone.
 pub fn try_lock(chat: &Chat) -> Result<Option<Session>> {
     sql::query_one(
-        "SELECT tenant_id, chat_id::text, is_paused, pause_reason::text, reply_jid::text, contact_name \
-           FROM whaply.sessions WHERE tenant_id = $1 AND chat_id = $2 FOR NO KEY UPDATE SKIP LOCKED",
+        select_session!("FOR NO KEY UPDATE SKIP LOCKED"),
         &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
         read,
     )
@@ -116,24 +137,105 @@ pub fn pause_by_human(chat: &Chat, reason: PauseReason) -> Result<()> {
         "UPDATE whaply.sessions \
             SET is_paused = true, pause_reason = $3, paused_until = NULL, updated_at = clock_timestamp() \
           WHERE tenant_id = $1 AND chat_id = $2 \
-            AND (NOT is_paused OR pause_reason IS NULL OR pause_reason IN ('human_takeover', 'other_sender', 'ai_failed'))",
+            AND (NOT is_paused OR pause_reason IS NULL OR pause_reason IN ('human_takeover', 'other_sender', 'ai_failed', 'loop_guard') \
+                 OR paused_until <= clock_timestamp())",
         &[chat.tenant_id.into(), chat.chat_id.as_str().into(), reason.as_str().into()],
     )?;
     Ok(())
 }
 
-/// A session takes over what the younger session of the same chat knows: its pause, and its times.
+/// The owner keeps the chat until a person ends that. A hold with a reason of its own keeps it.
+pub fn hold(chat: &Chat) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.sessions \
+            SET pause_reason = CASE WHEN is_paused AND paused_until IS NULL \
+                                     AND pause_reason NOT IN ('human_takeover', 'other_sender', 'ai_failed', 'loop_guard') \
+                                    THEN pause_reason ELSE $3 END, \
+                is_paused = true, paused_until = NULL, updated_at = clock_timestamp() \
+          WHERE tenant_id = $1 AND chat_id = $2",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), PauseReason::Manual.as_str().into()],
+    )?;
+    Ok(())
+}
+
+/// Records that an operator paused: the owner's command of before, which comes late, does not end it.
+/// WhatsApp tells times in seconds, so that a command of the same second counts as later.
+pub fn steered_by_hand(chat: &Chat) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.sessions \
+            SET steered_at = greatest(steered_at, date_trunc('second', clock_timestamp())), \
+                updated_at = clock_timestamp() \
+          WHERE tenant_id = $1 AND chat_id = $2",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
+    )?;
+    Ok(())
+}
+
+/// Records that the owner gave a command: what was said before it pauses no more.
+pub fn steered(chat: &Chat, at: DateTime<Utc>) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.sessions SET steered_at = greatest(steered_at, $3), updated_at = clock_timestamp() \
+          WHERE tenant_id = $1 AND chat_id = $2",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), sql::time(at).into()],
+    )?;
+    Ok(())
+}
+
+/// Whether a customer ever wrote in this chat: then its names are a customer's.
+pub fn customer_has_written(chat: &Chat) -> Result<bool> {
+    let written = sql::query_one(
+        "SELECT last_message_at IS NOT NULL FROM whaply.sessions WHERE tenant_id = $1 AND chat_id = $2",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
+        |row| row.get(1),
+    )?;
+    Ok(written.unwrap_or(false))
+}
+
+/// What was taken for a human was none: when a human last spoke is told again by the messages, and
+/// a takeover without a human in the last `auto_resume_after` ends. Whether it did.
+pub fn forget_machine(chat: &Chat, auto_resume_after: chrono::Duration) -> Result<bool> {
+    let lifted = sql::query_one(
+        "WITH human AS ( \
+             SELECT max(m.sent_at) AS spoke_at FROM whaply.messages m \
+              WHERE m.tenant_id = $1 AND m.sender IN ('owner', 'other') \
+                AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                         WHERE a.tenant_id = $1 AND a.chat_id = $2))), \
+         before AS ( \
+             SELECT s.id, s.is_paused AND s.pause_reason = 'human_takeover' AND s.paused_until IS NULL \
+                    AND coalesce(human.spoke_at < clock_timestamp() - make_interval(secs => $3), true) AS lifts \
+               FROM whaply.sessions s, human WHERE s.tenant_id = $1 AND s.chat_id = $2) \
+         UPDATE whaply.sessions s \
+            SET last_human_at = human.spoke_at, is_paused = s.is_paused AND NOT before.lifts, \
+                pause_reason = CASE WHEN before.lifts THEN NULL ELSE s.pause_reason END, \
+                updated_at = clock_timestamp() \
+           FROM before, human WHERE s.id = before.id \
+         RETURNING before.lifts",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            sql::seconds(auto_resume_after).into(),
+        ],
+        |row| row.get(1),
+    )?;
+    Ok(lifted.unwrap_or(false))
+}
+
+/// A session takes over what the younger session of the same chat knows: its times, and of both
+/// pauses the one that lasts longer: a hold, then a human's, then one that ends by itself.
 pub fn take_over_state(older: &Chat, younger: &Chat) -> Result<()> {
     sql::execute(
-        "UPDATE whaply.sessions o \
-            SET is_paused = o.is_paused OR y.is_paused, \
-                pause_reason = CASE WHEN o.is_paused THEN o.pause_reason ELSE y.pause_reason END, \
-                paused_until = CASE WHEN o.is_paused THEN o.paused_until ELSE y.paused_until END, \
-                last_human_at = greatest(o.last_human_at, y.last_human_at), \
-                last_message_at = greatest(o.last_message_at, y.last_message_at), \
+        "WITH both_of_them AS ( \
+             SELECT s.*, CASE WHEN NOT s.is_paused THEN 0 WHEN s.paused_until IS NOT NULL THEN 1 \
+                              WHEN s.pause_reason IN ('human_takeover', 'other_sender') THEN 2 ELSE 3 END AS lasts \
+               FROM whaply.sessions s WHERE s.tenant_id = $1 AND s.chat_id IN ($2, $3)), \
+         longest AS (SELECT * FROM both_of_them ORDER BY lasts DESC, paused_until DESC, chat_id = $2 DESC LIMIT 1), \
+         newest AS (SELECT max(last_human_at) AS last_human_at, max(last_message_at) AS last_message_at, \
+                           max(steered_at) AS steered_at FROM both_of_them) \
+         UPDATE whaply.sessions o \
+            SET is_paused = l.is_paused, pause_reason = l.pause_reason, paused_until = l.paused_until, \
+                last_human_at = n.last_human_at, last_message_at = n.last_message_at, steered_at = n.steered_at, \
                 updated_at = clock_timestamp() \
-           FROM whaply.sessions y \
-          WHERE o.tenant_id = $1 AND o.chat_id = $2 AND y.tenant_id = $1 AND y.chat_id = $3",
+           FROM longest l, newest n WHERE o.tenant_id = $1 AND o.chat_id = $2",
         &[older.tenant_id.into(), older.chat_id.as_str().into(), younger.chat_id.as_str().into()],
     )?;
     Ok(())
@@ -166,62 +268,116 @@ pub fn resume(chat: &Chat) -> Result<bool> {
     Ok(changed > 0)
 }
 
-/// Resumes every session of a tenant that is paused for this reason; how many.
-pub fn resume_all(tenant_id: i32, reason: &str) -> Result<i64> {
-    let changed = sql::execute(
-        "UPDATE whaply.sessions \
-            SET is_paused = false, pause_reason = NULL, paused_until = NULL, updated_at = clock_timestamp() \
-          WHERE tenant_id = $1 AND is_paused AND pause_reason = $2",
-        &[tenant_id.into(), reason.into()],
-    )?;
-    Ok(i64::try_from(changed).unwrap_or(i64::MAX))
+/// What a statement has resumed.
+pub struct Resumed {
+    pub count: i64,
+    /// Those whose tenants want what was asked meanwhile to be answered.
+    pub with_questions: Vec<Chat>,
 }
 
-/// Resumes where no human has spoken for this many hours; how many. A manual pause is a hold and
-/// stays; rows that somebody holds are left for the next time.
-pub fn resume_silent(hours: f64) -> Result<i64> {
-    let changed = sql::execute(
-        "WITH silent AS ( \
-             SELECT id FROM whaply.sessions \
-              WHERE is_paused = true AND last_human_at < now() - make_interval(secs => $1 * 3600) \
-                AND paused_until IS NULL \
-                AND (pause_reason IS NULL OR pause_reason IN ('human_takeover', 'other_sender')) \
-              ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) \
-         UPDATE whaply.sessions s \
-            SET is_paused = false, pause_reason = NULL, updated_at = clock_timestamp() \
-           FROM silent WHERE s.id = silent.id",
-        &[hours.into()],
-    )?;
-    Ok(i64::try_from(changed).unwrap_or(i64::MAX))
+/// Ends the pauses that a condition names. One row tells how many, the others whose tenants have
+/// answer_after_pause, whose default is the last parameter.
+macro_rules! resume_where {
+    ($answers:literal, $lock:literal, $from:literal) => {
+        concat!(
+            "WITH ended AS ( \
+                 SELECT s.id FROM ",
+            $from,
+            "     ORDER BY s.id FOR NO KEY UPDATE OF s ",
+            $lock,
+            "), \
+             resumed AS ( \
+                 UPDATE whaply.sessions s \
+                    SET is_paused = false, pause_reason = NULL, paused_until = NULL, updated_at = clock_timestamp() \
+                   FROM ended WHERE s.id = ended.id RETURNING s.tenant_id, s.chat_id) \
+             SELECT count(*), NULL::integer, NULL::text FROM resumed \
+              UNION ALL \
+             SELECT 0, r.tenant_id, r.chat_id::text FROM resumed r JOIN whaply.tenants t ON t.id = r.tenant_id \
+              WHERE coalesce(t.answer_after_pause, ",
+            $answers,
+            ")"
+        )
+    };
+}
+
+fn resumed(sql: &'static str, args: &[sql::Arg<'_>]) -> Result<Resumed> {
+    let rows = sql::query(sql, args, |row| {
+        Ok((row.get::<i64>(1)?, row.find::<i32>(2)?, row.find::<String>(3)?))
+    })?;
+    Ok(Resumed {
+        count: rows.iter().map(|(count, ..)| count).sum(),
+        with_questions: rows
+            .into_iter()
+            .filter_map(|(_, tenant_id, chat_id)| {
+                Some(Chat { tenant_id: tenant_id?, chat_id: chat_id? })
+            })
+            .collect(),
+    })
+}
+
+/// Resumes every session of a tenant that is paused for this reason.
+pub fn resume_all(tenant_id: i32, reason: &str, answers: bool) -> Result<Resumed> {
+    resumed(
+        resume_where!(
+            "$3",
+            "",
+            "whaply.sessions s WHERE s.tenant_id = $1 AND s.is_paused AND s.pause_reason = $2"
+        ),
+        &[tenant_id.into(), reason.into(), answers.into()],
+    )
+}
+
+/// Resumes where no human has spoken for this many hours. A manual pause is a hold and stays; rows
+/// that somebody holds are left for the next time.
+pub fn resume_silent(hours: f64, answers: bool) -> Result<Resumed> {
+    resumed(
+        resume_where!(
+            "$2",
+            "SKIP LOCKED",
+            "whaply.sessions s \
+              WHERE s.is_paused = true AND s.last_human_at < now() - make_interval(secs => $1 * 3600) \
+                AND s.paused_until IS NULL \
+                AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))"
+        ),
+        &[hours.into(), answers.into()],
+    )
 }
 
 /// The same with each tenant's own `auto_resume_after`; this many seconds where it has none.
-pub fn resume_silent_by_tenant(default_seconds: f64) -> Result<i64> {
-    let changed = sql::execute(
-        "WITH silent AS ( \
-             SELECT s.id FROM whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id \
+pub fn resume_silent_by_tenant(default_seconds: f64, answers: bool) -> Result<Resumed> {
+    resumed(
+        resume_where!(
+            "$2",
+            "SKIP LOCKED",
+            "whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id \
               WHERE s.is_paused = true AND s.paused_until IS NULL \
                 AND s.last_human_at < now() - coalesce(t.auto_resume_after, make_interval(secs => $1)) \
-                AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender')) \
-              ORDER BY s.id FOR NO KEY UPDATE OF s SKIP LOCKED) \
-         UPDATE whaply.sessions s \
-            SET is_paused = false, pause_reason = NULL, updated_at = clock_timestamp() \
-           FROM silent WHERE s.id = silent.id",
-        &[default_seconds.into()],
-    )?;
-    Ok(i64::try_from(changed).unwrap_or(i64::MAX))
+                AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))"
+        ),
+        &[default_seconds.into(), answers.into()],
+    )
 }
 
-/// Resumes where the pause had an end and it has passed; how many.
-pub fn resume_expired() -> Result<i64> {
-    let changed = sql::execute(
-        "WITH expired AS ( \
-             SELECT id FROM whaply.sessions WHERE is_paused AND paused_until <= now() \
-              ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) \
-         UPDATE whaply.sessions s \
-            SET is_paused = false, pause_reason = NULL, paused_until = NULL, updated_at = clock_timestamp() \
-           FROM expired WHERE s.id = expired.id",
+/// Resumes where the pause had an end and it has passed.
+pub fn resume_expired(answers: bool) -> Result<Resumed> {
+    resumed(
+        resume_where!(
+            "$1",
+            "SKIP LOCKED",
+            "whaply.sessions s WHERE s.is_paused AND s.paused_until <= clock_timestamp()"
+        ),
+        &[answers.into()],
+    )
+}
+
+/// When the next pause with an end is over, of the tenants of this database.
+pub fn next_pause_end() -> Result<Option<DateTime<Utc>>> {
+    let next = sql::query_one(
+        "SELECT s.paused_until FROM whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id \
+          WHERE s.is_paused AND s.paused_until IS NOT NULL AND t.home = whaply.home_id() \
+          ORDER BY s.paused_until LIMIT 1",
         &[],
+        |row| row.find_time(1),
     )?;
-    Ok(i64::try_from(changed).unwrap_or(i64::MAX))
+    Ok(next.flatten())
 }

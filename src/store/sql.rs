@@ -115,6 +115,17 @@ fn spi_error(error: pgrx::spi::Error) -> Error {
     Error::Internal(error.to_string())
 }
 
+/// Whether an event `e` of a message `m` of ours reports what went out through Evolution, by us or by
+/// another client: `send.message`, or, of other versions of the gateway, `messages.upsert` as nobody's
+/// phone has it. What the owner typed has SERVER_ACK and an addressingMode.
+macro_rules! went_through_evolution {
+    () => {
+        "(e.event_type = 'send.message' OR (e.event_type = 'messages.upsert' \
+          AND m.raw #>> '{data,status}' = 'PENDING' AND m.raw #>> '{data,key,addressingMode}' IS NULL))"
+    };
+}
+pub(super) use went_through_evolution;
+
 /// Microseconds between the epochs of Unix (1970) and PostgreSQL (2000).
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 

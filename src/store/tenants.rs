@@ -3,7 +3,9 @@
 use chrono::Duration;
 
 use super::sql::{self, Row};
-use crate::conversation::{Mode, OnFailure, OnOtherSender, OnUncertain, Rules};
+use crate::conversation::{
+    CommandWords, Mode, OnFailure, OnOtherSender, OnUncertain, OnUnverified, Rules,
+};
 use crate::error::Result;
 use crate::exchange::Secret;
 use crate::settings::Behaviour;
@@ -18,6 +20,17 @@ pub struct Tenant {
     pub debounce_max: std::time::Duration,
     /// Not known counts as open.
     pub line_is_open: bool,
+    /// The business's own LIDs, as far as they were found out.
+    pub own_lids: Vec<String>,
+    /// What was asked during a pause is answered when it ends.
+    pub answer_after_pause: bool,
+}
+
+impl Tenant {
+    /// Whether these words are among `auto_reply_texts`.
+    pub fn knows_as_automatic(&self, words: &str) -> bool {
+        self.rules.auto_reply_texts.iter().any(|known| known.trim() == words.trim())
+    }
 }
 
 /// What the worker needs to let a model answer for a tenant, and to send the answer.
@@ -42,6 +55,16 @@ pub struct Assistant {
     pub on_failure: OnFailure,
     pub on_uncertain: OnUncertain,
     pub fallback_text: Option<String>,
+    pub debounce_max: std::time::Duration,
+    pub test_chats: Vec<String>,
+    /// Not known counts as open.
+    pub line_is_open: bool,
+    /// 0: no limit.
+    pub answers_per_chat: i32,
+    /// 0: no limit.
+    pub answers_per_tenant: i32,
+    pub answer_window: Duration,
+    pub on_unverified: OnUnverified,
 }
 
 /// What [`read_tenant`] reads, of the tenant that a condition names.
@@ -51,7 +74,8 @@ macro_rules! select_tenant {
             "SELECT id, mode, groups, extract(epoch FROM age_limit)::float8, \
                     extract(epoch FROM auto_resume_after)::float8, on_other_sender, auto_reply_texts, test_chats, \
                     extract(epoch FROM debounce)::float8, extract(epoch FROM debounce_max)::float8, \
-                    coalesce(connection_state, 'open') = 'open' \
+                    coalesce(connection_state, 'open') = 'open', resume_word, hold_word, own_lids, on_unverified, \
+                    answer_after_pause \
                FROM whaply.tenants WHERE ",
             $condition
         )
@@ -71,6 +95,7 @@ pub fn by_id(id: i32, defaults: &Behaviour) -> Result<Option<Tenant>> {
 
 fn read_tenant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Tenant> {
     let on_other_sender = row.find::<String>(6)?.and_then(|text| OnOtherSender::from_column(&text));
+    let on_unverified = row.find::<String>(15)?.and_then(|text| OnUnverified::from_column(&text));
     Ok(Tenant {
         id: row.get(1)?,
         rules: Rules {
@@ -79,13 +104,25 @@ fn read_tenant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Tenant> {
             age_limit: row.find_seconds(4)?.unwrap_or(defaults.age_limit),
             auto_resume_after: row.find_seconds(5)?.unwrap_or(defaults.auto_resume_after),
             on_other_sender: on_other_sender.unwrap_or(defaults.on_other_sender),
+            on_unverified: on_unverified.unwrap_or(defaults.on_unverified),
             auto_reply_texts: texts(row, 7)?,
+            commands: CommandWords {
+                resume: word(row.find(12)?, &defaults.resume_word),
+                hold: word(row.find(13)?, &defaults.hold_word),
+            },
         },
         test_chats: texts(row, 8)?,
         debounce: positive(row.find_seconds(9)?.unwrap_or(defaults.debounce)),
         debounce_max: positive(row.find_seconds(10)?.unwrap_or(defaults.debounce_max)),
         line_is_open: row.get(11)?,
+        own_lids: texts(row, 14)?,
+        answer_after_pause: row.find(16)?.unwrap_or(defaults.answer_after_pause),
     })
+}
+
+/// A word of the owner's, None where there is to be none: an empty word in a tenant's own column.
+fn word(own: Option<String>, default: &Option<String>) -> Option<String> {
+    own.map_or_else(|| default.clone(), Some).filter(|word| !word.trim().is_empty())
 }
 
 /// The columns have CHECKs against negative intervals.
@@ -123,7 +160,9 @@ pub fn assistant(tenant_id: i32, defaults: &Behaviour) -> Result<Option<Assistan
                 coalesce(llm_provider, 'anthropic')::text, llm_base_url, llm_model, llm_api_key, max_tokens, \
                 history_limit, mode, timezone, extract(epoch FROM reply_expiry)::float8, \
                 extract(epoch FROM auto_resume_after)::float8, extract(epoch FROM debounce)::float8, on_failure, \
-                on_uncertain, fallback_text \
+                on_uncertain, fallback_text, extract(epoch FROM debounce_max)::float8, test_chats, \
+                coalesce(connection_state, 'open') = 'open', answers_per_chat, answers_per_tenant, \
+                extract(epoch FROM answer_window)::float8, on_unverified \
            FROM whaply.tenants WHERE id = $1",
         &[tenant_id.into()],
         |row| read_assistant(row, defaults),
@@ -133,6 +172,7 @@ pub fn assistant(tenant_id: i32, defaults: &Behaviour) -> Result<Option<Assistan
 fn read_assistant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Assistant> {
     let on_failure = row.find::<String>(17)?.and_then(|text| OnFailure::from_column(&text));
     let on_uncertain = row.find::<String>(18)?.and_then(|text| OnUncertain::from_column(&text));
+    let on_unverified = row.find::<String>(26)?.and_then(|text| OnUnverified::from_column(&text));
     Ok(Assistant {
         tenant_id: row.get(1)?,
         instance_name: row.get(2)?,
@@ -153,6 +193,13 @@ fn read_assistant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Assistant> 
         on_failure: on_failure.unwrap_or(defaults.on_failure),
         on_uncertain: on_uncertain.unwrap_or(defaults.on_uncertain),
         fallback_text: row.find(19)?,
+        debounce_max: positive(row.find_seconds(20)?.unwrap_or(defaults.debounce_max)),
+        test_chats: texts(row, 21)?,
+        line_is_open: row.get(22)?,
+        answers_per_chat: row.find(23)?.unwrap_or(defaults.answers_per_chat),
+        answers_per_tenant: row.find(24)?.unwrap_or(defaults.answers_per_tenant),
+        answer_window: row.find_seconds(25)?.unwrap_or(defaults.answer_window),
+        on_unverified: on_unverified.unwrap_or(defaults.on_unverified),
     })
 }
 
@@ -164,6 +211,30 @@ pub fn set_connection_state(tenant_id: i32, state: &str) -> Result<bool> {
         &[tenant_id.into(), state.into()],
     )?;
     Ok(moved > 0)
+}
+
+/// Adds words to `auto_reply_texts`, unless they are there; whether it did. A row that somebody holds
+/// is not waited for: the caller has locked a chat, and others lock the tenant first.
+pub fn learn_auto_reply(tenant_id: i32, words: &str) -> Result<bool> {
+    let learnt = sql::execute(
+        "UPDATE whaply.tenants t \
+            SET auto_reply_texts = array_append(t.auto_reply_texts, $2), updated_at = clock_timestamp() \
+           FROM (SELECT id FROM whaply.tenants WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED) AS free \
+          WHERE t.id = free.id AND $2 <> ALL (coalesce(t.auto_reply_texts, '{}'))",
+        &[tenant_id.into(), words.into()],
+    )?;
+    Ok(learnt > 0)
+}
+
+/// Adds one of the business's own LIDs. A row that somebody holds is not waited for.
+pub fn learn_own_lid(tenant_id: i32, lid: &str) -> Result<bool> {
+    let learnt = sql::execute(
+        "UPDATE whaply.tenants t SET own_lids = array_append(t.own_lids, $2), updated_at = clock_timestamp() \
+           FROM (SELECT id FROM whaply.tenants WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED) AS free \
+          WHERE t.id = free.id AND $2 <> ALL (coalesce(t.own_lids, '{}'))",
+        &[tenant_id.into(), lid.into()],
+    )?;
+    Ok(learnt > 0)
 }
 
 /// Tenants of this database whose line is not open while something waits to be sent.

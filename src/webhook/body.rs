@@ -19,8 +19,9 @@ pub enum Body {
     Line(LineState),
     /// `group-participants.update`: the LID and the phone of one person each.
     Aliases(Vec<(Jid, Jid)>),
-    /// `messages.set`: what was said before the number was paired.
-    History,
+    /// `messages.set`: what was said while the number was not paired. Of it only what the business
+    /// said is of use: somebody may be in a conversation. What cannot be read is left out.
+    History(Vec<Message>),
     /// Known to be of no use, not known, or not readable where that is no error.
     Other,
 }
@@ -65,7 +66,7 @@ impl Body {
             "status.instance" => line(fields::text(one, "status")),
             "logout.instance" => Self::Line(LineState::Close),
             "group-participants.update" => Self::Aliases(aliases(at(one, "participantsData"))),
-            "messages.set" | "messaging-history.set" => Self::History,
+            "messages.set" | "messaging-history.set" => Self::History(history(envelope, data)),
             _ => Self::Other,
         })
     }
@@ -114,6 +115,12 @@ impl LineState {
 
 fn line(state: Option<&str>) -> Body {
     state.and_then(LineState::parse).map_or(Body::Other, Body::Line)
+}
+
+fn history(envelope: &Envelope, data: &Value) -> Vec<Message> {
+    let read = |item| Message::read(MessageEvent::Upsert, envelope, item).ok();
+    let messages = data.as_array().into_iter().flatten().filter_map(read);
+    messages.filter(|message| message.from_me).collect()
 }
 
 fn aliases(participants: &Value) -> Vec<(Jid, Jid)> {

@@ -20,6 +20,9 @@ const MAX_PUSH_NAME: usize = 255;
 /// A time above this many seconds (the year 5138) is one in milliseconds.
 const MAX_SECONDS: i64 = 100_000_000_000;
 
+/// What the ids of the Cloud API begin with.
+const WAMID: &str = "wamid.";
+
 /// What a wamid begins with once decoded: two bytes, then a length and that many digits.
 const WAMID_PREFIX: [u8; 2] = [0x1C, 0x18];
 
@@ -73,6 +76,21 @@ pub struct Message {
 }
 
 impl Message {
+    pub fn is_from_the_business(&self) -> bool {
+        self.from_me || self.kind == MessageEvent::Send
+    }
+
+    /// Evolution wrote it into WhatsApp itself, in answer to a call or for an API client; what is
+    /// typed is past PENDING when it comes, and has an addressingMode.
+    pub fn is_made_by_evolution(&self) -> bool {
+        self.status == Some(Status::Pending) && !self.has_addressing_mode
+    }
+
+    /// See [`is_unverified`].
+    pub fn is_unverified(&self) -> bool {
+        self.cloud_number.is_none() && is_unverified(&self.id)
+    }
+
     pub(super) fn read(
         kind: MessageEvent,
         envelope: &Envelope,
@@ -104,6 +122,12 @@ impl Message {
             jid,
         })
     }
+}
+
+/// Whether the id of a message is of the Cloud API and tells no customer's number: then nothing but
+/// Evolution's word says whose it is, and Evolution mixes customers up who write at once (2.3.6).
+pub fn is_unverified(id: &str) -> bool {
+    id.starts_with(WAMID) && number_in_wamid(id).is_none()
 }
 
 fn jid_at(key: &Value, name: &str, field: &'static str) -> Result<Option<Jid>, Refusal> {
@@ -183,7 +207,7 @@ fn quoted_id(data: &Value) -> Option<String> {
 }
 
 fn number_in_wamid(id: &str) -> Option<String> {
-    let encoded = id.strip_prefix("wamid.")?;
+    let encoded = id.strip_prefix(WAMID)?;
     let head = encoded.get(..WAMID_HEAD).unwrap_or(encoded);
     let bytes = LENIENT_BASE64.decode(head).ok()?;
     let (length, rest) = bytes.strip_prefix(&WAMID_PREFIX)?.split_first()?;

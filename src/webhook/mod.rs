@@ -23,7 +23,7 @@ pub use change::{Change, ChangeKind};
 pub use content::{ContentClass, content_of};
 pub use envelope::Envelope;
 pub use jid::{Jid, JidKind};
-pub use message::{Message, MessageEvent};
+pub use message::{Message, MessageEvent, is_unverified};
 pub use refusal::Refusal;
 pub use status::Status;
 

@@ -33,7 +33,7 @@ fn class_of(body: &Body) -> &'static str {
         },
         Body::Line(_) => "line",
         Body::Aliases(_) => "aliases",
-        Body::History => "history",
+        Body::History(_) => "history",
         Body::Other => "other",
     }
 }

@@ -1,22 +1,25 @@
 //! waiting -> generating: replies that are due become prompts. Checks at the claim what may have
-//! changed while they waited: pause, mode, age.
+//! changed while they waited: pause, mode, age, the line, and how much was answered since.
 
 use chrono::{DateTime, Utc};
 
+use super::cooldowns::Account;
 use super::jobs::{Job, ReplyClaim};
+use super::modes::{Silence, silence_of};
 use super::terms::Terms;
-use super::{keys, record};
-use crate::conversation::{Action, Mode, prompt};
+use super::{keys, record, unverified};
+use crate::conversation::{Action, OnUnverified, PauseReason, loop_guard, prompt};
 use crate::error::Result;
 use crate::intake::consequences;
 use crate::llm::{Prompt, Speaker};
 use crate::store::messages::HistoryRow;
 use crate::store::replies::{self, End, Reply};
+use crate::store::sessions::{self, Session};
 use crate::store::tenants::{self, Assistant};
-use crate::store::{messages, sessions};
+use crate::store::{answers, messages};
 use crate::webhook;
 
-/// A lease outlasts the call it covers by this factor: it only matters when a worker is gone.
+/// A lease outlasts the call it covers by this factor: it tells until when somebody may be at work.
 const LEASE_FACTOR: i32 = 2;
 
 /// Claims a reply, unless somebody holds it or its chat.
@@ -28,25 +31,12 @@ pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
 }
 
 fn claim(reply: &Reply, terms: Terms<'_>) -> Result<Option<Job>> {
-    let Terms { defaults, limits, now } = terms;
+    let Terms { defaults, limits, now, .. } = terms;
     let Some(session) = sessions::try_lock(&reply.chat)? else { return Ok(None) };
     let Some(assistant) = tenants::assistant(reply.chat.tenant_id, defaults)? else {
         return Ok(None);
     };
-    if session.is_paused {
-        consequences::stop_speaking(
-            &reply.chat,
-            "the chat was paused when the answer was due",
-            true,
-        )?;
-        return Ok(None);
-    }
-    if assistant.mode == Mode::Off {
-        record::switched_off(reply)?;
-        return Ok(None);
-    }
-    if reply.created_at + assistant.reply_expiry < now {
-        record::give_up(reply, &assistant, "it could not be answered within reply_expiry", now)?;
+    if !may_be_answered(reply, &session, &assistant, now)? {
         return Ok(None);
     }
     let model = match keys::model_of(&assistant) {
@@ -56,13 +46,11 @@ fn claim(reply: &Reply, terms: Terms<'_>) -> Result<Option<Job>> {
             return Ok(None);
         }
     };
-    if messages::claim_questions(&reply.chat, reply.id, reply.first_sent_at)? == 0 {
-        consequences::close_questions(reply, Action::Superseded)?;
-        replies::finish(
-            reply.id,
-            End::Superseded,
-            Some("the customer deleted what was to be answered"),
-        )?;
+    let account = Account::of(&model);
+    if terms.cooldowns.holds_back(account, assistant.tenant_id)
+        || !claim_questions(reply, &assistant)?
+        || !guard_against_loops(reply, &assistant, now)?
+    {
         return Ok(None);
     }
     let lease =
@@ -70,7 +58,74 @@ fn claim(reply: &Reply, terms: Terms<'_>) -> Result<Option<Job>> {
     replies::claim(reply.id, now + lease * LEASE_FACTOR)?;
     let prompt = prompt_of(reply, &assistant, session.contact_name.as_deref(), now)?;
     let claim = ReplyClaim { reply_id: reply.id, attempt: reply.attempt + 1 };
-    Ok(Some(Job::Generate { claim, model, prompt, timeout: limits.llm_timeout }))
+    Ok(Some(Job::Generate { claim, account, model, prompt, timeout: limits.llm_timeout }))
+}
+
+/// Whether there still is an answer to give; if not, the reply ends, but for one whose line is closed.
+fn may_be_answered(
+    reply: &Reply,
+    session: &Session,
+    assistant: &Assistant,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    if session.is_paused {
+        let why = "the chat was paused when the answer was due";
+        consequences::stop_speaking(&reply.chat, why, true)?;
+        return Ok(false);
+    }
+    if let Some(Silence::Off(why)) = silence_of(assistant, &reply.chat)? {
+        record::switched_off(reply, why)?;
+        return Ok(false);
+    }
+    if reply.created_at + assistant.reply_expiry < now {
+        record::give_up(reply, assistant, "it could not be answered within reply_expiry", now)?;
+        return Ok(false);
+    }
+    Ok(assistant.line_is_open)
+}
+
+/// Marks what this reply is to answer; whether anything is left of it.
+fn claim_questions(reply: &Reply, assistant: &Assistant) -> Result<bool> {
+    let standing = messages::claim_questions(&reply.chat, reply.id, reply.first_sent_at)?;
+    let left_aside = match assistant.on_unverified {
+        OnUnverified::Hold if standing > 0 => unverified::leave_aside(reply)?,
+        _ => 0,
+    };
+    if standing > left_aside {
+        return Ok(true);
+    }
+    let why = if left_aside > 0 {
+        "nobody can tell which customer wrote (Cloud API, several at once); a person must answer"
+    } else {
+        "the customer deleted what was to be answered"
+    };
+    consequences::close_questions(reply, Action::Superseded)?;
+    replies::finish(reply.id, End::Superseded, Some(why))?;
+    Ok(false)
+}
+
+/// Pauses a chat that had its share of answers; whether it may have another one.
+fn guard_against_loops(reply: &Reply, assistant: &Assistant, now: DateTime<Utc>) -> Result<bool> {
+    let limits = loop_guard::Limits {
+        per_chat: assistant.answers_per_chat,
+        per_tenant: assistant.answers_per_tenant,
+        window: assistant.answer_window,
+    };
+    if limits.are_none() {
+        return Ok(true);
+    }
+    let answers = answers::since(reply, now - assistant.answer_window)?;
+    let Some(reached) = limits.reached_by(answers) else { return Ok(true) };
+    let why = limits.explain(reached);
+    let until = now + assistant.auto_resume_after;
+    sessions::pause(&reply.chat, PauseReason::LoopGuard.as_str(), Some(until))?;
+    consequences::stop_speaking(&reply.chat, &why, false)?;
+    pgrx::log!(
+        "whaply: chat {} of {} is paused: {why}",
+        reply.chat.chat_id,
+        assistant.instance_name
+    );
+    Ok(false)
 }
 
 fn prompt_of(

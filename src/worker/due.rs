@@ -5,7 +5,7 @@ use super::jobs::Job;
 use super::terms::Terms;
 use super::{claim, lookup, send};
 use crate::error::Result;
-use crate::settings::Behaviour;
+use crate::store::replies::Bounds;
 use crate::store::{deliveries, replies};
 
 /// One thing to begin, by the id of its row.
@@ -17,18 +17,15 @@ pub enum Due {
 }
 
 /// What is due: at most `free` calls to Evolution and `models` to models.
-pub fn list(free: usize, models: usize, defaults: &Behaviour) -> Result<Vec<Due>> {
+pub fn list(free: usize, models: usize, bounds: Bounds<'_>) -> Result<Vec<Due>> {
     let limit = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let mut due = Vec::new();
     if free > 0 {
-        due.extend(
-            deliveries::due(limit(free), defaults.max_in_flight)?.into_iter().map(Due::Send),
-        );
+        due.extend(deliveries::due(limit(free), bounds)?.into_iter().map(Due::Send));
         due.extend(deliveries::due_for_lookup(limit(free))?.into_iter().map(Due::LookUp));
     }
     if models > 0 {
-        let replies = replies::due(limit(models), defaults.max_in_flight)?;
-        due.extend(replies.into_iter().map(Due::Answer));
+        due.extend(replies::due(limit(models), bounds)?.into_iter().map(Due::Answer));
     }
     Ok(due)
 }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::cooldowns::Account;
 use crate::conversation::prompt;
 use crate::evolution::{self, FoundMessage, Instance, SendOutcome, State};
 use crate::exchange::HttpRequest;
@@ -17,14 +18,14 @@ const STARTS_WITHIN: Duration = Duration::from_secs(1);
 const MOST_PAGES: u32 = 20;
 
 /// A reply as it was claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReplyClaim {
     pub reply_id: i64,
     pub attempt: i32,
 }
 
 /// A delivery as it was claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SendClaim {
     pub delivery_id: i64,
     pub attempt: i32,
@@ -33,6 +34,7 @@ pub struct SendClaim {
 pub enum Job {
     Generate {
         claim: ReplyClaim,
+        account: Account,
         model: Model,
         prompt: Prompt,
         timeout: Duration,
@@ -57,16 +59,32 @@ pub enum Job {
 
 /// What became of a job.
 pub enum Done {
-    Generated { claim: ReplyClaim, provider: Provider, result: Result<Answer, Failure> },
-    Sent { claim: SendClaim, outcome: SendOutcome },
-    NotStarted { claim: SendClaim },
-    LookedUp { claim: SendClaim, result: Result<Vec<FoundMessage>, String> },
-    Line { tenant_id: i32, result: Result<Option<State>, String> },
+    Generated {
+        claim: ReplyClaim,
+        account: Account,
+        provider: Provider,
+        result: Result<Answer, Failure>,
+    },
+    Sent {
+        claim: SendClaim,
+        outcome: SendOutcome,
+    },
+    NotStarted {
+        claim: SendClaim,
+    },
+    LookedUp {
+        claim: SendClaim,
+        result: Result<Vec<FoundMessage>, String>,
+    },
+    Line {
+        tenant_id: i32,
+        result: Result<Option<State>, String>,
+    },
 }
 
 /// Enough of a job to report that it broke.
 pub enum Identity {
-    Generate(ReplyClaim, Provider),
+    Generate(ReplyClaim, Account, Provider),
     Send(SendClaim),
     LookUp(SendClaim),
     AskLine(i32),
@@ -75,7 +93,9 @@ pub enum Identity {
 impl Job {
     pub fn identity(&self) -> Identity {
         match self {
-            Self::Generate { claim, model, .. } => Identity::Generate(*claim, model.provider),
+            Self::Generate { claim, account, model, .. } => {
+                Identity::Generate(*claim, *account, model.provider)
+            }
             Self::Send { claim, .. } => Identity::Send(*claim),
             Self::LookUp { claim, .. } => Identity::LookUp(*claim),
             Self::AskLine { tenant_id, .. } => Identity::AskLine(*tenant_id),
@@ -85,9 +105,9 @@ impl Job {
     /// Makes the call. Runs on a thread of the pool.
     pub fn run(self, caller: &Caller) -> Done {
         match self {
-            Self::Generate { claim, model, prompt, timeout } => {
+            Self::Generate { claim, account, model, prompt, timeout } => {
                 let result = generate(caller, &model, &prompt, timeout);
-                Done::Generated { claim, provider: model.provider, result }
+                Done::Generated { claim, account, provider: model.provider, result }
             }
             Self::Send { claim, committed_at, .. } if committed_at.elapsed() > STARTS_WITHIN => {
                 Done::NotStarted { claim }
@@ -120,13 +140,13 @@ impl Identity {
     pub fn broke(self) -> Done {
         const WHAT: &str = "the call broke inside whaply; please report it with the server's log";
         match self {
-            Self::Generate(claim, provider) => {
+            Self::Generate(claim, account, provider) => {
                 let failure = Failure {
                     class: FailureClass::Transient,
                     message: WHAT.to_owned(),
                     retry_after: None,
                 };
-                Done::Generated { claim, provider, result: Err(failure) }
+                Done::Generated { claim, account, provider, result: Err(failure) }
             }
             Self::Send(claim) => {
                 let uncertain = evolution::Uncertain { message: WHAT.to_owned(), hold: false };

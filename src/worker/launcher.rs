@@ -183,23 +183,29 @@ impl Launcher {
         watched.worker.is_some() && status == Some(Status::Starting)
     }
 
-    fn wait(&self) {
+    /// How long nothing is due. One moment for both questions: what became due between two of them
+    /// would be neither busy nor next, and wait for the nap's end.
+    fn until_next(&self, now: Instant) -> Duration {
         let busy = self.watched.iter().any(|(&database, watched)| {
             let status = self.board.slot(database).map(|slot| slot.status());
             status == Some(Status::Starting)
-                && (watched.worker.is_some() || watched.restart_at <= Instant::now())
+                && (watched.worker.is_some() || watched.restart_at <= now)
         });
-        let restart = self.watched.values().filter(|watched| watched.worker.is_none());
-        let next = restart
-            .map(|watched| watched.restart_at.saturating_duration_since(Instant::now()))
-            .filter(|wait| !wait.is_zero())
-            .min();
-        let next = next.unwrap_or(NAP);
-        let wait = if busy { STEP } else { NAP.min(next) };
+        if busy {
+            return STEP;
+        }
+        let restarts = self.watched.values().filter(|watched| watched.worker.is_none());
+        let waits = restarts.map(|watched| watched.restart_at.saturating_duration_since(now));
+        waits.filter(|wait| !wait.is_zero()).min().unwrap_or(NAP).min(NAP)
+    }
+
+    fn wait(&self) {
+        let wait = self.until_next(Instant::now());
         let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
         // SAFETY: the latch of this process; main thread, no transaction open.
         unsafe {
-            let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+            // Rounded up: a wait of less than a millisecond is none.
+            let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX).saturating_add(1);
             pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, wait, pg_sys::PG_WAIT_EXTENSION);
             pg_sys::ResetLatch(pg_sys::MyLatch);
             if pg_sys::InterruptPending != 0 {

@@ -1,7 +1,9 @@
 //! While an instance is not open, Evolution is asked for its state: at once, then at intervals.
-//! Until it is open nothing is generated or sent for it.
+//! Until it is open nothing is generated or sent for it. Where a send met a closed socket, or its end
+//! is not known, it is asked once, since not every gateway tells when a line closes.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::jobs::Job;
@@ -17,15 +19,28 @@ pub struct LineChecks {
     next: HashMap<i32, Instant>,
 }
 
+/// Tenants whose line is called open, but may not be: to be asked.
+#[derive(Default)]
+pub struct Doubts(RefCell<HashSet<i32>>);
+
+impl Doubts {
+    pub fn about(&self, tenant_id: i32) {
+        self.0.borrow_mut().insert(tenant_id);
+    }
+}
+
 impl LineChecks {
     /// The questions that are due, at most `free`.
     pub fn begin_due(
         &mut self,
         free: usize,
+        doubts: &Doubts,
         defaults: &Behaviour,
         limits: &WorkerLimits,
     ) -> Result<Vec<Job>> {
         let closed = tenants::with_a_closed_line_and_work()?;
+        let mut doubts = doubts.0.borrow_mut();
+        doubts.retain(|tenant_id| !closed.contains(tenant_id));
         self.next.retain(|tenant_id, _| closed.contains(tenant_id));
         let mut jobs = Vec::new();
         for tenant_id in closed {
@@ -34,11 +49,13 @@ impl LineChecks {
                 continue;
             }
             self.next.insert(tenant_id, Instant::now() + limits.line_check_interval);
-            let Some(assistant) = tenants::assistant(tenant_id, defaults)? else { continue };
-            // A wrong URL is told where a message fails to be sent.
-            let Ok(instance) = send::instance_of(&assistant) else { continue };
-            let request = evolution::connection_state(&instance, limits.send_timeout);
-            jobs.push(Job::AskLine { tenant_id, request });
+            jobs.extend(ask(tenant_id, defaults, limits)?);
+        }
+        let in_doubt: Vec<i32> =
+            doubts.iter().copied().take(free.saturating_sub(jobs.len())).collect();
+        for tenant_id in in_doubt {
+            doubts.remove(&tenant_id);
+            jobs.extend(ask(tenant_id, defaults, limits)?);
         }
         Ok(jobs)
     }
@@ -47,6 +64,14 @@ impl LineChecks {
     pub fn next_due(&self) -> Option<Instant> {
         self.next.values().min().copied()
     }
+}
+
+fn ask(tenant_id: i32, defaults: &Behaviour, limits: &WorkerLimits) -> Result<Option<Job>> {
+    let Some(assistant) = tenants::assistant(tenant_id, defaults)? else { return Ok(None) };
+    // A wrong URL is told where a message fails to be sent.
+    let Ok(instance) = send::instance_of(&assistant) else { return Ok(None) };
+    let request = evolution::connection_state(&instance, limits.send_timeout);
+    Ok(Some(Job::AskLine { tenant_id, request }))
 }
 
 /// Writes what Evolution said of a line. No answer, or no state, changes nothing.

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::evolution::{FoundMessage, SentMessage};
 use crate::store::deliveries::{self, Delivery};
 use crate::store::tenants::{self, Assistant};
-use crate::store::{chat_aliases, processed_events, sessions};
+use crate::store::{chat_aliases, processed_events};
 
 /// Looks that must find nothing before absence is believed.
 const LOOKS: i32 = 2;
@@ -26,19 +26,18 @@ const LONGEST_LOOK: i32 = 5;
 
 /// Begins a look, and puts off the next one, so that it is not begun twice.
 pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
-    let Terms { defaults, limits, now } = terms;
-    let Some(delivery) = deliveries::find(id, &["uncertain"])? else { return Ok(None) };
-    let Some(session) = sessions::try_lock(&delivery.chat)? else { return Ok(None) };
-    if confirmed_by_echo(&delivery, now)? {
+    let Terms { defaults, limits, now, .. } = terms;
+    let Some((delivery, session)) = send::lock(id, &["uncertain"])? else { return Ok(None) };
+    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
+        return Ok(None);
+    };
+    if confirmed_by_echo(&delivery, &assistant, now)? {
         return Ok(None);
     }
     if delivery.due_at.is_none_or(|due_at| due_at > now) {
         // Another message of the same words: this one's echo may still come.
         return Ok(None);
     }
-    let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
-        return Ok(None);
-    };
     let instance = match send::instance_of(&assistant) {
         Ok(instance) => instance,
         Err(error) => {
@@ -60,20 +59,21 @@ pub fn ended(
     result: &std::result::Result<Vec<FoundMessage>, String>,
     terms: Terms<'_>,
 ) -> Result<Recorded> {
-    let Terms { defaults, limits, now } = terms;
-    let Some(delivery) = deliveries::find(claim.delivery_id, &["uncertain"])? else {
+    let Terms { defaults, limits, now, .. } = terms;
+    if deliveries::find(claim.delivery_id, &["uncertain"])?.is_none() {
         return Ok(Recorded::Done);
-    };
-    if sessions::try_lock(&delivery.chat)?.is_none() {
-        return Ok(Recorded::Held);
     }
-    let Some(delivery) = deliveries::find(claim.delivery_id, &["uncertain"])? else {
-        return Ok(Recorded::Done);
+    let Some((delivery, _)) = send::lock(claim.delivery_id, &["uncertain"])? else {
+        return Ok(Recorded::Held);
     };
+    if delivery.attempt != claim.attempt {
+        // A look at an attempt of before says nothing of this one.
+        return Ok(Recorded::Done);
+    }
     let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
         return Ok(Recorded::Done);
     };
-    if confirmed_by_echo(&delivery, now)? {
+    if confirmed_by_echo(&delivery, &assistant, now)? {
         return Ok(Recorded::Done);
     }
     let again = now + limits.settle_time;
@@ -81,7 +81,9 @@ pub fn ended(
         // Evolution did not answer: nothing is learnt, and nothing counted.
         Err(_) => deliveries::looked(delivery.id, again, false)?,
         Ok(messages) => match trace_of(&delivery, messages)? {
-            Trace::Found(message_id) => found(&delivery, message_id, messages, now)?,
+            Trace::Found(message_id) => {
+                found(&delivery, &assistant, message_id, messages, now)?;
+            }
             Trace::Absent | Trace::Blind if delivery.lookups + 1 < LOOKS => {
                 deliveries::looked(delivery.id, again, true)?;
             }
@@ -97,13 +99,18 @@ pub fn ended(
 }
 
 /// The echo of the message has come: the surest sign, and it needs no look.
-pub fn confirmed_by_echo(delivery: &Delivery, now: DateTime<Utc>) -> Result<bool> {
+pub fn confirmed_by_echo(
+    delivery: &Delivery,
+    assistant: &Assistant,
+    now: DateTime<Utc>,
+) -> Result<bool> {
     let not_before = delivery.attempted_at.unwrap_or(delivery.created_at) - CLOCK_SLACK;
     let Some(message_id) = processed_events::echo_of(&delivery.chat, &delivery.text, not_before)?
     else {
         return Ok(false);
     };
-    send::confirmed(delivery, &SentMessage { message_id, jid: None, sent_at: None }, now)?;
+    let message = SentMessage { message_id, jid: None, sent_at: None };
+    send::confirmed(delivery, assistant, &message, now)?;
     Ok(true)
 }
 
@@ -126,6 +133,7 @@ fn trace_of(delivery: &Delivery, messages: &[FoundMessage]) -> Result<Trace> {
 
 fn found(
     delivery: &Delivery,
+    assistant: &Assistant,
     message_id: String,
     messages: &[FoundMessage],
     now: DateTime<Utc>,
@@ -134,7 +142,7 @@ fn found(
         .iter()
         .find(|message| message.id == message_id)
         .and_then(|message| message.sent_at);
-    send::confirmed(delivery, &SentMessage { message_id, jid: None, sent_at }, now)
+    send::confirmed(delivery, assistant, &SentMessage { message_id, jid: None, sent_at }, now)
 }
 
 fn absent(delivery: &Delivery, assistant: &Assistant, now: DateTime<Utc>) -> Result<()> {

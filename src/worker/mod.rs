@@ -3,8 +3,10 @@
 //! worker touches PostgreSQL; no transaction is ever open across a call.
 
 mod board;
+mod chat_lock;
 mod claim;
 mod claims;
+mod cooldowns;
 mod due;
 mod guarded;
 mod jobs;
@@ -12,6 +14,7 @@ mod keys;
 mod launcher;
 mod line;
 mod lookup;
+mod modes;
 mod pool;
 mod process;
 mod record;
@@ -19,6 +22,8 @@ mod register;
 mod rounds;
 mod send;
 mod terms;
+mod unverified;
+mod version;
 mod wake;
 
 pub use register::{

@@ -42,7 +42,7 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
     }
 }
 
-/// A pool without threads yet, and what a worker of before left behind taken back.
+/// A pool without threads yet. What a worker of before left behind is taken back by the first round.
 fn begin() -> Rounds {
     let limits = settings::worker_limits();
     let threads = limits.threads.min(most_calls());
@@ -58,11 +58,12 @@ fn begin() -> Rounds {
             fatal(&format!("whaply: the reply worker has no file descriptor left: {error}"))
         }
     };
-    let mut rounds = Rounds::new(pool);
-    if let Err(error) = rounds.recover(&limits) {
-        fatal(&format!("whaply: the reply worker could not take up its work: {error}"));
+    match transaction(extension::id) {
+        Ok(extension) => Rounds::new(pool, extension),
+        Err(error) => {
+            fatal(&format!("whaply: the reply worker could not take up its work: {error}"))
+        }
     }
-    rounds
 }
 
 /// An ERROR on the way out ends the process with status 1: it is started again.

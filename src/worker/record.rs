@@ -4,9 +4,10 @@
 use chrono::{DateTime, Utc};
 
 use super::jobs::ReplyClaim;
+use super::modes::{Silence, silence_of};
 use super::terms::Terms;
 use crate::conversation::split::{self, Split};
-use crate::conversation::{Action, Mode, PauseReason, retry, whatsapp_text};
+use crate::conversation::{Action, Mode, PauseReason, debounce, retry, whatsapp_text};
 use crate::error::Result;
 use crate::intake::consequences;
 use crate::llm::{Answer, Failure, FailureClass, Provider};
@@ -45,13 +46,13 @@ pub fn generated(
         )?;
         return Ok(Recorded::Done);
     }
-    if assistant.mode == Mode::Off {
-        switched_off(&reply)?;
+    if let Some(Silence::Off(why)) = silence_of(&assistant, &reply.chat)? {
+        switched_off(&reply, why)?;
         return Ok(Recorded::Done);
     }
     match result {
         Ok(_) if is_stale(&reply) => {
-            let due_at = now + chrono::Duration::from_std(assistant.debounce).unwrap_or_default();
+            let due_at = due_again(&reply, &assistant, now)?;
             replies::requeue(reply.id, Requeue::Stale, due_at, None)?;
         }
         Ok(answer) => use_answer(&reply, &assistant, provider, answer, terms)?,
@@ -90,7 +91,7 @@ fn use_answer(
         },
     )?;
     if assistant.mode == Mode::Draft {
-        return keep_as_draft(reply);
+        return keep_as_draft(reply, assistant, terms.now);
     }
     for (part, text) in (1..).zip(&parts) {
         deliveries::add(&reply.chat, Some(reply.id), Kind::Reply, part, text)?;
@@ -105,7 +106,7 @@ fn nothing_but_marks() -> Failure {
 }
 
 /// The answer is there to be read, and nothing of it is sent (any more).
-pub fn keep_as_draft(reply: &Reply) -> Result<()> {
+pub fn keep_as_draft(reply: &Reply, assistant: &Assistant, now: DateTime<Utc>) -> Result<()> {
     processed_events::close_questions(
         &reply.chat,
         reply.id,
@@ -115,15 +116,14 @@ pub fn keep_as_draft(reply: &Reply) -> Result<()> {
     )?;
     replies::finish(reply.id, End::Drafted, None)?;
     deliveries::cancel_of_reply(reply.id, "the tenant's mode is draft")?;
-    open_next(reply)
+    open_next(reply, assistant, now)
 }
 
-/// The tenant was switched off with this reply open: it ends, and what is unsent stays unsent.
-pub fn switched_off(reply: &Reply) -> Result<()> {
-    const WHY: &str = "the tenant's mode was set to off";
+/// The tenant's mode keeps it from this chat since: the reply ends, and what is unsent stays unsent.
+pub fn switched_off(reply: &Reply, why: &str) -> Result<()> {
     consequences::close_questions(reply, Action::IgnoredMode)?;
-    replies::finish(reply.id, End::Cancelled, Some(WHY))?;
-    deliveries::cancel_of_reply(reply.id, WHY)?;
+    replies::finish(reply.id, End::Cancelled, Some(why))?;
+    deliveries::cancel_of_reply(reply.id, why)?;
     Ok(())
 }
 
@@ -191,7 +191,7 @@ pub fn give_up(
     replies::finish(reply.id, End::Failed, Some(error))?;
     pgrx::log!("whaply: reply {} of {} failed: {error}", reply.id, assistant.instance_name);
     deliveries::cancel_of_reply(reply.id, "the reply failed")?;
-    let speaks = matches!(assistant.mode, Mode::On | Mode::Test);
+    let speaks = silence_of(assistant, chat)?.is_none();
     if let Some(text) = assistant
         .fallback_text
         .as_deref()
@@ -199,18 +199,34 @@ pub fn give_up(
     {
         deliveries::add(&reply.chat, Some(reply.id), Kind::Fallback, 1, text)?;
     }
-    open_next(reply)
+    open_next(reply, assistant, now)
 }
 
-/// A reply that never read the customer's last message is followed by one that does.
-pub fn open_next(ended: &Reply) -> Result<()> {
+/// When a reply whose answer is stale is due again: as long after what the customer wrote meanwhile as
+/// if it had waited all the time. An edit or a deletion counts as written now.
+pub fn due_again(
+    reply: &Reply,
+    assistant: &Assistant,
+    now: DateTime<Utc>,
+) -> Result<DateTime<Utc>> {
+    let unclaimed = messages::unclaimed_questions(&reply.chat, reply.first_sent_at)?;
+    let last = unclaimed.map_or(now, |unclaimed| unclaimed.last_arrived_at);
+    let (debounce, most) = (assistant.debounce, assistant.debounce_max);
+    Ok(debounce::due_at(last, reply.created_at, debounce, most).max(now))
+}
+
+/// A reply that never read the customer's last messages is followed by one that does, as long after
+/// them as if it had been opened by them.
+pub fn open_next(ended: &Reply, assistant: &Assistant, now: DateTime<Utc>) -> Result<()> {
     if ended.wanted <= ended.seen {
         return Ok(());
     }
-    if let Some(first_sent_at) =
-        messages::oldest_unclaimed_question(&ended.chat, ended.first_sent_at)?
-    {
-        consequences::ask_again(&ended.chat, first_sent_at, crate::store::transaction::now())?;
-    }
+    let Some(unclaimed) = messages::unclaimed_questions(&ended.chat, ended.first_sent_at)? else {
+        // The customer has taken back whatever no reply has read.
+        return consequences::close_questions(ended, Action::Superseded);
+    };
+    let (first, last) = (unclaimed.first_arrived_at, unclaimed.last_arrived_at);
+    let due_at = debounce::due_at(last, first, assistant.debounce, assistant.debounce_max);
+    consequences::ask_again(&ended.chat, unclaimed.first_sent_at, due_at.max(now))?;
     Ok(())
 }

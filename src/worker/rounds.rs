@@ -3,31 +3,39 @@
 //! transaction of its own, so that what cannot be written keeps back nothing but itself.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use pgrx::{log, pg_sys, warning};
 
 use super::claims::Claims;
+use super::cooldowns::Cooldowns;
 use super::due::{self, Due};
 use super::guarded::transaction;
 use super::jobs::{Done, Job};
-use super::line::{self, LineChecks};
+use super::line::{self, Doubts, LineChecks};
 use super::pool::Pool;
 use super::record::Recorded;
 use super::terms::Terms;
-use super::{lookup, record, send};
+use super::{lookup, record, send, version};
 use crate::error::Result;
-use crate::intake::echo;
-use crate::settings::{self, WorkerLimits};
+use crate::intake::{echo, upkeep};
+use crate::settings::{self, Behaviour, WorkerLimits};
 use crate::store::extension::{self, Presence};
-use crate::store::{deliveries, maintenance, replies};
+use crate::store::replies::{self, Bounds};
+use crate::store::{deliveries, recovery};
 
 /// What somebody has locked is tried again after this.
 const HELD_RETRY: Duration = Duration::from_millis(50);
 
 /// Errors that come back each round (a full disk) must not fill the log or the processor.
 const AFTER_AN_ERROR: Duration = Duration::from_secs(1);
+
+/// How often what a worker of before left behind is looked for: a commit that failed may yet have
+/// been one. While somebody holds some of it, more often.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(10);
+const RECOVERY_RETRY: Duration = Duration::from_secs(1);
 
 /// The part of the threads that models may not take.
 const SENDS_KEEP_ONE_IN: usize = 4;
@@ -36,6 +44,11 @@ pub struct Rounds {
     pool: Pool,
     claims: Claims,
     lines: LineChecks,
+    cooldowns: Rc<Cooldowns>,
+    doubts: Rc<Doubts>,
+    next_recovery: Instant,
+    /// Somebody holds rows of what is to be recovered.
+    recovery_is_wanted: bool,
     next_maintenance: Option<Instant>,
     /// The installation of the extension whose rows the claims name.
     extension: Option<pg_sys::Oid>,
@@ -62,16 +75,22 @@ struct Round {
     held: Vec<usize>,
     next_reply: Option<DateTime<Utc>>,
     next_delivery: Option<DateTime<Utc>>,
+    next_pause_end: Option<DateTime<Utc>>,
 }
 
 impl Rounds {
-    pub fn new(pool: Pool) -> Self {
+    /// `extension` is the installation whose tables are worked on. The caller holds the session lock.
+    pub fn new(pool: Pool, extension: Option<pg_sys::Oid>) -> Self {
         Self {
             pool,
             claims: Claims::default(),
             lines: LineChecks::default(),
+            cooldowns: Rc::default(),
+            doubts: Rc::default(),
+            next_recovery: Instant::now(),
+            recovery_is_wanted: true,
             next_maintenance: None,
-            extension: None,
+            extension,
             told: HashSet::new(),
         }
     }
@@ -80,25 +99,13 @@ impl Rounds {
         self.pool.fd()
     }
 
-    /// Takes back what a worker of before left behind. Called once, holding the session lock.
-    pub fn recover(&mut self, limits: &WorkerLimits) -> Result<()> {
-        self.extension = transaction(|| {
-            let extension = extension::id()?;
-            let queued = replies::reclaim(&[], true)?;
-            let uncertain =
-                deliveries::orphans_to_uncertain(limits.call_time(), limits.settle_time)?;
-            if queued + uncertain > 0 {
-                log!("whaply: took back {queued} replies and {uncertain} sends of unknown end");
-            }
-            Ok(extension)
-        })?;
-        Ok(())
-    }
-
     pub fn round(&mut self) -> Next {
         let limits = settings::worker_limits();
+        let fresh = self.pool.drain();
+        self.learn_from(&fresh, &limits);
         let mut arrived = std::mem::take(&mut self.claims.unrecorded);
-        arrived.extend(self.pool.drain());
+        arrived.extend(fresh);
+        self.recover(&limits);
         match self.run(&arrived, &limits) {
             Ok(round) => self.after(round, arrived, &limits),
             Err(error) => {
@@ -113,8 +120,9 @@ impl Rounds {
         let defaults = settings::behaviour();
         let (free, models) = (self.may_begin(limits), self.models_may_take(limits));
         let (lines, known) = (&mut self.lines, self.extension);
+        let (cooldowns, doubts) = (self.cooldowns.as_ref(), self.doubts.as_ref());
         transaction(|| {
-            let terms = Terms { defaults: &defaults, limits, now: Utc::now() };
+            let terms = Terms { defaults: &defaults, limits, cooldowns, doubts, now: Utc::now() };
             let mut round = Round { presence: extension::presence(known)?, ..Round::default() };
             if round.presence != Presence::Ready {
                 return Ok(round);
@@ -125,15 +133,17 @@ impl Rounds {
                 }
             }
             echo::settle_all(terms.now)?;
-            for due in due::list(free, models, &defaults)? {
+            round.next_pause_end = upkeep::end_due_pauses(&defaults, terms.now)?;
+            for due in due::list(free, models, bounds(&defaults, &cooldowns.tenants()))? {
                 if round.jobs.len() < free {
                     round.jobs.extend(due.begin(terms)?);
                 }
             }
             let left = free.saturating_sub(round.jobs.len());
-            round.jobs.extend(lines.begin_due(left, &defaults, limits)?);
-            round.next_reply = replies::next_due_at(defaults.max_in_flight)?;
-            round.next_delivery = deliveries::next_due_at()?;
+            round.jobs.extend(lines.begin_due(left, doubts, &defaults, limits)?);
+            let cooling = cooldowns.tenants();
+            round.next_reply = replies::next_due_at(bounds(&defaults, &cooling))?;
+            round.next_delivery = deliveries::next_due_at(defaults.reply_expiry)?;
             Ok(round)
         })
     }
@@ -142,6 +152,11 @@ impl Rounds {
         match round.presence {
             Presence::Gone => return Next::Leave,
             Presence::Replaced => return Next::StartOver,
+            Presence::OtherVersion => {
+                self.claims.unrecorded = arrived;
+                self.tell_other_version();
+                return Next::Wait(limits.poll_interval);
+            }
             // Somebody is altering or dropping the tables: their locks are not waited for.
             Presence::Locked => {
                 self.claims.unrecorded = arrived;
@@ -151,27 +166,60 @@ impl Rounds {
         }
         self.told.clear();
         self.settle_arrived(arrived, &round.held);
-        self.maintain(limits);
         for job in round.jobs {
             self.start(job);
         }
+        self.maintain(limits);
         // With no thread free, the end of a call is what wakes it.
         let next = [
             round.next_reply.filter(|_| self.models_may_take(limits) > 0),
             round.next_delivery.filter(|_| self.may_begin(limits) > 0),
+            round.next_pause_end,
         ];
         Next::Wait(self.until_next(next.into_iter().flatten().min(), limits))
     }
 
     /// The claim of this job is committed.
     fn start(&mut self, mut job: Job) {
-        match &mut job {
-            Job::Generate { claim, .. } => self.claims.hold(claim.reply_id),
+        self.claims.hold(&job);
+        if let Job::Send { committed_at, .. } = &mut job {
             // The commit itself may have waited for a slow disk.
-            Job::Send { committed_at, .. } => *committed_at = Instant::now(),
-            Job::LookUp { .. } | Job::AskLine { .. } => {}
+            *committed_at = Instant::now();
         }
         self.pool.run(job);
+    }
+
+    /// A provider that asks to wait asks for all replies of its account.
+    fn learn_from(&self, fresh: &[Done], limits: &WorkerLimits) {
+        for done in fresh {
+            if let Done::Generated { account, result, .. } = done {
+                self.cooldowns.learn(*account, result, limits.retry_delay);
+            }
+        }
+    }
+
+    /// Takes back what no living worker is at work on, without waiting for rows that somebody holds:
+    /// they come next time. It has a clock of its own, since pg_cron may do the chores.
+    fn recover(&mut self, limits: &WorkerLimits) {
+        if self.next_recovery > Instant::now() {
+            return;
+        }
+        let (replies, deliveries) = (self.claims.replies(), self.claims.deliveries());
+        let recovered = self.alone(|_| {
+            let queued = recovery::requeue_orphans(&replies)?;
+            let (call, settle) = (limits.call_time(), limits.settle_time);
+            Ok((queued, recovery::orphans_to_uncertain(&deliveries, call, settle)?))
+        });
+        if let Some((queued, uncertain)) = recovered
+            && queued.taken + uncertain.taken > 0
+        {
+            let (queued, uncertain) = (queued.taken, uncertain.taken);
+            log!("whaply: took back {queued} replies and {uncertain} sends of unknown end");
+        }
+        self.recovery_is_wanted =
+            recovered.is_none_or(|(queued, uncertain)| queued.left + uncertain.left > 0);
+        let wait = if self.recovery_is_wanted { RECOVERY_RETRY } else { RECOVERY_INTERVAL };
+        self.next_recovery = Instant::now() + wait;
     }
 
     /// What runs by the clock, in a transaction of its own: nobody's message waits for it.
@@ -180,10 +228,9 @@ impl Rounds {
         let interval = limits.maintenance_interval.filter(|_| is_due && limits.enabled);
         if let Some(interval) = interval {
             self.next_maintenance = Some(Instant::now() + interval);
-            self.alone(|rounds| {
-                maintenance::run(&settings::behaviour(), settings::keep_processed_events())?;
-                // The leases of what is in memory here are not looked at.
-                replies::reclaim(&rounds.claims.held(), false)
+            self.alone(|_| {
+                let keep_days = settings::keep_processed_events();
+                upkeep::run(&settings::behaviour(), keep_days, Utc::now())
             });
         }
     }
@@ -215,7 +262,14 @@ impl Rounds {
     /// A round failed: all of it once more, each thing alone. A result is kept until it is written.
     fn run_singly(&mut self, arrived: Vec<Done>, limits: &WorkerLimits) {
         let defaults = settings::behaviour();
-        let terms = || Terms { defaults: &defaults, limits, now: Utc::now() };
+        let (cooldowns, doubts) = (Rc::clone(&self.cooldowns), Rc::clone(&self.doubts));
+        let terms = || Terms {
+            defaults: &defaults,
+            limits,
+            cooldowns: &cooldowns,
+            doubts: &doubts,
+            now: Utc::now(),
+        };
         for done in arrived {
             match self.alone(|_| write(&done, terms())) {
                 Some(Recorded::Done) => self.claims.forget(&done),
@@ -225,7 +279,9 @@ impl Rounds {
         self.maintain(limits);
         self.alone(|_| echo::settle_all(Utc::now()));
         let (free, models) = (self.may_begin(limits), self.models_may_take(limits));
-        let due: Vec<Due> = self.alone(|_| due::list(free, models, &defaults)).unwrap_or_default();
+        let cooling = cooldowns.tenants();
+        let due = self.alone(|_| due::list(free, models, bounds(&defaults, &cooling)));
+        let due: Vec<Due> = due.unwrap_or_default();
         for due in due {
             if self.may_begin(limits) > 0
                 && let Some(Some(job)) = self.alone(|_| due.begin(terms()))
@@ -234,7 +290,7 @@ impl Rounds {
             }
         }
         let left = self.may_begin(limits);
-        let asks = self.alone(|rounds| rounds.lines.begin_due(left, &defaults, limits));
+        let asks = self.alone(|rounds| rounds.lines.begin_due(left, &doubts, &defaults, limits));
         for job in asks.unwrap_or_default() {
             self.start(job);
         }
@@ -244,12 +300,23 @@ impl Rounds {
     fn alone<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Option<T> {
         let done = transaction(|| match extension::presence(self.extension)? {
             Presence::Ready => step(self).map(Some),
-            Presence::Locked | Presence::Replaced | Presence::Gone => Ok(None),
+            Presence::Locked | Presence::OtherVersion | Presence::Replaced | Presence::Gone => {
+                Ok(None)
+            }
         });
         done.unwrap_or_else(|error| {
             self.report(&error.to_string());
             None
         })
+    }
+
+    /// One line for each pair of versions. The update is found by polling: its commit wakes nobody.
+    fn tell_other_version(&mut self) {
+        let installed = transaction(extension::version).ok().flatten().unwrap_or_default();
+        let message = version::mismatch(&installed, extension::LIBRARY_VERSION);
+        if self.told.insert(message.clone()) {
+            warning!("{message}");
+        }
     }
 
     /// One line for each new error, not one for each round.
@@ -271,7 +338,12 @@ impl Rounds {
         let clocks = [
             self.next_maintenance.filter(|_| limits.maintenance_interval.is_some()),
             self.lines.next_due(),
+            self.cooldowns.next_end(),
         ];
+        if self.recovery_is_wanted {
+            let left = self.next_recovery.saturating_duration_since(Instant::now());
+            wait = wait.min(left.max(HELD_RETRY));
+        }
         for at in clocks.into_iter().flatten().filter(|_| limits.enabled) {
             wait = wait.min(at.saturating_duration_since(Instant::now()).max(HELD_RETRY));
         }
@@ -279,10 +351,14 @@ impl Rounds {
     }
 }
 
+fn bounds<'a>(defaults: &Behaviour, cooling: &'a [i32]) -> Bounds<'a> {
+    Bounds { max_in_flight: defaults.max_in_flight, reply_expiry: defaults.reply_expiry, cooling }
+}
+
 /// Writes one result. Safe to repeat: each is written by its claim.
 fn write(done: &Done, terms: Terms<'_>) -> Result<Recorded> {
     match done {
-        Done::Generated { claim, provider, result } => {
+        Done::Generated { claim, provider, result, .. } => {
             record::generated(*claim, *provider, result, terms)
         }
         Done::Sent { claim, outcome } => send::ended(*claim, outcome, terms),

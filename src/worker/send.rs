@@ -6,10 +6,11 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use super::jobs::{Job, SendClaim};
+use super::modes::{Silence, silence_of};
 use super::record::{self, Recorded};
 use super::terms::Terms;
-use super::{keys, lookup};
-use crate::conversation::{Action, Mode, Sender, retry};
+use super::{chat_lock, keys, lookup};
+use crate::conversation::{Action, Sender, retry};
 use crate::error::Result;
 use crate::evolution::{
     self, Instance, NotSent as Refusal, NotSentClass, SendOutcome, SentMessage, Uncertain,
@@ -20,22 +21,29 @@ use crate::store::messages::OwnMessage;
 use crate::store::replies::{self, End, Reply};
 use crate::store::sessions::Session;
 use crate::store::tenants::{self, Assistant};
-use crate::store::{chat_aliases, messages, processed_events, sessions, transaction};
+use crate::store::{chat_aliases, messages, processed_events, transaction};
 use crate::webhook::LineState;
 
 /// Evolution's time of a message is believed if it is not earlier than this before it was written.
 const CLOCKS_DIFFER: chrono::Duration = chrono::Duration::hours(1);
 
+/// The end of a call is written in these states: somebody may have given it up as one of unknown end
+/// while it was under way (adopt_tenants).
+const STILL_OPEN: [&str; 2] = ["sending", "uncertain"];
+
 /// Begins a send, if it still may be sent.
 pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
-    let Terms { defaults, limits, now } = terms;
-    let Some(found) = deliveries::find(id, &["pending"])? else { return Ok(None) };
-    let Some(session) = sessions::try_lock(&found.chat)? else { return Ok(None) };
-    let Some(delivery) = deliveries::find(id, &["pending"])? else { return Ok(None) };
+    let Terms { defaults, limits, now, .. } = terms;
+    let Some((delivery, session)) = lock(id, &["pending"])? else { return Ok(None) };
     let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
         return Ok(None);
     };
-    if !may_be_sent(&delivery, &session, &assistant, now)? {
+    let chat = &delivery.chat;
+    if deliveries::in_flight(chat.tenant_id, Some(&chat.chat_id))? {
+        // One was on its way under another name when this chat was found to be one with it.
+        return Ok(None);
+    }
+    if !may_be_sent(&delivery, &session, &assistant, now)? || !assistant.line_is_open {
         return Ok(None);
     }
     let instance = match instance_of(&assistant) {
@@ -53,6 +61,16 @@ pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
     Ok(Some(Job::Send { claim, request, committed_at: Instant::now() }))
 }
 
+/// Locks a delivery in one of these states with its chat, which it names as it is named today. None:
+/// there is no such delivery, or somebody holds its chat.
+pub fn lock(id: i64, states: &[&str]) -> Result<Option<(Delivery, Session)>> {
+    let Some(found) = deliveries::find(id, states)? else { return Ok(None) };
+    let Some(session) = chat_lock::try_lock(&found.chat)? else { return Ok(None) };
+    // Read again under the lock: it may have ended while the lock was taken.
+    let Some(delivery) = deliveries::find(id, states)? else { return Ok(None) };
+    Ok(Some((Delivery { chat: session.chat.clone(), ..delivery }, session)))
+}
+
 /// The last look before the point of no return. Only parts of an answer obey every pause; a
 /// fallback text gives way to a human, and what an operator wrote is always sent.
 fn may_be_sent(
@@ -64,8 +82,8 @@ fn may_be_sent(
     if delivery.kind == Kind::Operator {
         return Ok(true);
     }
-    if matches!(assistant.mode, Mode::Off | Mode::Draft) {
-        silenced_by_mode(delivery, assistant.mode)?;
+    if let Some(silence) = silence_of(assistant, &delivery.chat)? {
+        silenced(delivery, assistant, silence, now)?;
         return Ok(false);
     }
     if delivery.created_at + assistant.reply_expiry < now {
@@ -81,11 +99,14 @@ fn may_be_sent(
         _ => session.is_paused,
     };
     if is_silenced {
-        consequences::stop_speaking(
-            &delivery.chat,
-            "the chat was paused before this was sent",
-            true,
-        )?;
+        const WHY: &str = "the chat was paused before this was sent";
+        consequences::stop_speaking(&delivery.chat, WHY, true)?;
+        // It may have been written under another name of the chat.
+        if let Some(reply) = open_reply(delivery)? {
+            consequences::close_questions(&reply, Action::CancelledPaused)?;
+            replies::finish(reply.id, End::Cancelled, Some(WHY))?;
+        }
+        deliveries::end(delivery.id, NotSent::Cancelled, WHY)?;
         return Ok(false);
     }
     if delivery.kind == Kind::Fallback {
@@ -97,21 +118,25 @@ fn may_be_sent(
     };
     if delivery.part == 1 && delivery.attempt == 0 && record::is_stale(&reply) {
         deliveries::cancel_of_reply(reply.id, "the customer wrote before this was sent")?;
-        replies::take_back(
-            reply.id,
-            now + chrono::Duration::from_std(assistant.debounce).unwrap_or_default(),
-        )?;
+        replies::take_back(reply.id, record::due_again(&reply, assistant, now)?)?;
         return Ok(false);
     }
     Ok(true)
 }
 
-/// The tenant was switched to a mode in which nothing is sent, with this written already.
-fn silenced_by_mode(delivery: &Delivery, mode: Mode) -> Result<()> {
-    match open_reply(delivery)? {
-        Some(reply) if mode == Mode::Draft => record::keep_as_draft(&reply),
-        Some(reply) => record::switched_off(&reply),
-        None => deliveries::end(delivery.id, NotSent::Cancelled, "the tenant's mode sends nothing"),
+/// The tenant was switched to a mode in which this is not sent, with this written already.
+fn silenced(
+    delivery: &Delivery,
+    assistant: &Assistant,
+    silence: Silence,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    match (open_reply(delivery)?, silence) {
+        (Some(reply), Silence::Draft) => record::keep_as_draft(&reply, assistant, now),
+        (Some(reply), Silence::Off(why)) => record::switched_off(&reply, why),
+        (None, _) => {
+            deliveries::end(delivery.id, NotSent::Cancelled, "the tenant's mode sends nothing")
+        }
     }
 }
 
@@ -131,14 +156,11 @@ pub fn instance_of(assistant: &Assistant) -> std::result::Result<Instance, Strin
 /// Writes what a send came to, whatever became of its reply meanwhile.
 pub fn ended(claim: SendClaim, outcome: &SendOutcome, terms: Terms<'_>) -> Result<Recorded> {
     let Terms { defaults, now, .. } = terms;
-    let Some(found) = deliveries::find(claim.delivery_id, &["sending"])? else {
+    if deliveries::find(claim.delivery_id, &STILL_OPEN)?.is_none() {
         return Ok(Recorded::Done);
-    };
-    if sessions::try_lock(&found.chat)?.is_none() && sessions::exists(&found.chat)? {
-        return Ok(Recorded::Held);
     }
-    let Some(delivery) = deliveries::find(claim.delivery_id, &["sending"])? else {
-        return Ok(Recorded::Done);
+    let Some((delivery, _)) = lock(claim.delivery_id, &STILL_OPEN)? else {
+        return Ok(Recorded::Held);
     };
     if delivery.attempt != claim.attempt {
         return Ok(Recorded::Done);
@@ -147,7 +169,7 @@ pub fn ended(claim: SendClaim, outcome: &SendOutcome, terms: Terms<'_>) -> Resul
         return Ok(Recorded::Done);
     };
     match outcome {
-        SendOutcome::Sent(message) => confirmed(&delivery, message, now)?,
+        SendOutcome::Sent(message) => confirmed(&delivery, &assistant, message, now)?,
         SendOutcome::NotSent(refusal) => not_sent(&delivery, &assistant, refusal, terms)?,
         SendOutcome::Uncertain(uncertain) => unknown_end(&delivery, &assistant, uncertain, terms)?,
     }
@@ -156,18 +178,25 @@ pub fn ended(claim: SendClaim, outcome: &SendOutcome, terms: Terms<'_>) -> Resul
 
 /// A send that no thread began in time goes back, as if it had never been claimed.
 pub fn not_started(claim: SendClaim, now: DateTime<Utc>) -> Result<Recorded> {
-    let Some(found) = deliveries::find(claim.delivery_id, &["sending"])? else {
+    if deliveries::find(claim.delivery_id, &STILL_OPEN)?.is_none() {
         return Ok(Recorded::Done);
-    };
-    if sessions::try_lock(&found.chat)?.is_none() {
-        return Ok(Recorded::Held);
     }
-    deliveries::try_again(found.id, now, true, "no thread was free in time")?;
+    let Some((delivery, _)) = lock(claim.delivery_id, &STILL_OPEN)? else {
+        return Ok(Recorded::Held);
+    };
+    if delivery.attempt == claim.attempt {
+        deliveries::try_again(delivery.id, now, true, "no thread was free in time")?;
+    }
     Ok(Recorded::Done)
 }
 
 /// Evolution took the message: it is in the chat's history from now on, under WhatsApp's id.
-pub fn confirmed(delivery: &Delivery, message: &SentMessage, now: DateTime<Utc>) -> Result<()> {
+pub fn confirmed(
+    delivery: &Delivery,
+    assistant: &Assistant,
+    message: &SentMessage,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let sent_at = message
         .sent_at
         .and_then(|at| DateTime::from_timestamp(at, 0))
@@ -197,7 +226,7 @@ pub fn confirmed(delivery: &Delivery, message: &SentMessage, now: DateTime<Utc>)
         None => false,
     };
     if let Some(reply) = reply.as_ref().filter(|_| last) {
-        finish_reply(reply)?;
+        finish_reply(reply, assistant, now)?;
     }
     if !deliveries::sent(delivery.id, &message.message_id)? {
         let error = "Evolution answered with the id of another message; look at the chat";
@@ -207,7 +236,7 @@ pub fn confirmed(delivery: &Delivery, message: &SentMessage, now: DateTime<Utc>)
 }
 
 /// The last part is out: the questions are answered, and what was asked since gets the next reply.
-fn finish_reply(reply: &Reply) -> Result<()> {
+fn finish_reply(reply: &Reply, assistant: &Assistant, now: DateTime<Utc>) -> Result<()> {
     processed_events::close_questions(
         &reply.chat,
         reply.id,
@@ -216,7 +245,7 @@ fn finish_reply(reply: &Reply) -> Result<()> {
         Action::AiReplied,
     )?;
     replies::finish(reply.id, End::Sent, None)?;
-    record::open_next(reply)
+    record::open_next(reply, assistant, now)
 }
 
 fn not_sent(
@@ -225,7 +254,10 @@ fn not_sent(
     refusal: &Refusal,
     terms: Terms<'_>,
 ) -> Result<()> {
-    let Terms { limits, now, .. } = terms;
+    let Terms { limits, doubts, now, .. } = terms;
+    if refusal.class == NotSentClass::SocketClosed {
+        doubts.about(assistant.tenant_id);
+    }
     let attempts = (delivery.attempt - delivery.deferrals).unsigned_abs();
     let deferrals = delivery.deferrals.unsigned_abs() + 1;
     let (wait, deferred) = match refusal.class {
@@ -241,10 +273,10 @@ fn not_sent(
             retry::deferral(limits.retry_delay, refusal.retry_after, deferrals, fastrand::f64()),
             true,
         ),
-        NotSentClass::Transient if attempts < retry::MOST_ATTEMPTS => {
+        NotSentClass::Transient | NotSentClass::SocketClosed if attempts < retry::MOST_ATTEMPTS => {
             (retry::backoff(limits.retry_delay, attempts, fastrand::f64()), false)
         }
-        NotSentClass::Deferred | NotSentClass::Transient => {
+        NotSentClass::Deferred | NotSentClass::Transient | NotSentClass::SocketClosed => {
             return fail(delivery, assistant, &refusal.message, now);
         }
     };
@@ -259,13 +291,15 @@ fn unknown_end(
     uncertain: &Uncertain,
     terms: Terms<'_>,
 ) -> Result<()> {
-    let Terms { limits, now, .. } = terms;
-    if lookup::confirmed_by_echo(delivery, now)? {
+    let Terms { limits, doubts, now, .. } = terms;
+    if lookup::confirmed_by_echo(delivery, assistant, now)? {
         return Ok(());
     }
     if uncertain.hold {
         return hold(delivery, assistant, &uncertain.message, now);
     }
+    // A look proves nothing while the line is closed.
+    doubts.about(assistant.tenant_id);
     // However early the call broke: Evolution may still be at work on it.
     let ends_by = delivery.attempted_at.unwrap_or(now) + limits.call_time();
     deliveries::uncertain(delivery.id, ends_by.max(now) + limits.settle_time, &uncertain.message)

@@ -3,6 +3,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::cooldowns::Cooldowns;
+use super::line::Doubts;
 use crate::settings::{Behaviour, WorkerLimits};
 
 #[derive(Clone, Copy)]
@@ -10,5 +12,7 @@ pub struct Terms<'a> {
     /// For the tenants where a column is NULL.
     pub defaults: &'a Behaviour,
     pub limits: &'a WorkerLimits,
+    pub cooldowns: &'a Cooldowns,
+    pub doubts: &'a Doubts,
     pub now: DateTime<Utc>,
 }

@@ -1,3 +1,5 @@
+mod rows;
+
 use super::*;
 use crate::webhook::{Body, read};
 
@@ -9,6 +11,8 @@ fn rules() -> Rules {
         auto_resume_after: Duration::hours(2),
         on_other_sender: OnOtherSender::Pause,
         auto_reply_texts: vec!["Olá! Já vamos atender.".to_owned()],
+        on_unverified: OnUnverified::Hold,
+        commands: CommandWords { resume: Some("#bot".to_owned()), hold: Some("#eu".to_owned()) },
     }
 }
 
@@ -199,12 +203,16 @@ fn the_mode_says_which_chats_are_answered() {
     assert_eq!(action(Mode::Draft, false), Action::AiQueued);
 }
 
+fn own_names(jid: &Option<Jid>) -> OwnNames<'_> {
+    OwnNames { jid: jid.as_ref(), lids: &[] }
+}
+
 #[test]
 fn what_is_no_chat_with_a_person_is_left_aside() {
     let own = crate::webhook::Jid::new("5511988880000@s.whatsapp.net");
     let aside = |jid: &str| {
         let key = format!(r#""remoteJid":"{jid}","fromMe":false"#);
-        not_a_person(&message("messages.upsert", &key, TEXT), own.as_ref(), &rules())
+        not_a_person(&message("messages.upsert", &key, TEXT), own_names(&own), &rules())
     };
     assert_eq!(aside("5511999990001@s.whatsapp.net"), None);
     assert_eq!(aside("100000000000001@lid"), None);
@@ -222,7 +230,99 @@ fn an_enabled_group_is_a_chat_only_when_the_business_is_mentioned() {
     let mention =
         format!(r#""contextInfo":{{"mentionedJid":["5511988880000@s.whatsapp.net"]}},{TEXT}"#);
     let mentioned = message("messages.upsert", key, &mention);
-    assert_eq!(not_a_person(&mentioned, own.as_ref(), &rules), None);
+    assert_eq!(not_a_person(&mentioned, own_names(&own), &rules), None);
     let not_mentioned = message("messages.upsert", key, TEXT);
-    assert_eq!(not_a_person(&not_mentioned, own.as_ref(), &rules), Some(Action::IgnoredGroup));
+    assert_eq!(not_a_person(&not_mentioned, own_names(&own), &rules), Some(Action::IgnoredGroup));
+}
+
+#[test]
+fn the_businesss_own_lid_is_no_customer_and_may_be_mentioned() {
+    let lids = ["200000000000002@lid".to_owned()];
+    let own = OwnNames { jid: None, lids: &lids };
+    let note = r#""remoteJid":"200000000000002@lid","fromMe":true"#;
+    let note = message("messages.upsert", note, TEXT);
+    assert_eq!(not_a_person(&note, own, &rules()), Some(Action::IgnoredSelf));
+    let key = r#""remoteJid":"120363000000000001@g.us","fromMe":false"#;
+    let mention = format!(r#""contextInfo":{{"mentionedJid":["200000000000002@lid"]}},{TEXT}"#);
+    let mentioned = message("messages.upsert", key, &mention);
+    assert_eq!(not_a_person(&mentioned, own, &Rules { groups: true, ..rules() }), None);
+}
+
+fn owner_says(text: &str) -> Message {
+    let rest = format!(
+        r#""status":"SERVER_ACK","messageType":"conversation","message":{{"conversation":"{text}"}}"#
+    );
+    message("messages.upsert", OWNER, &rest)
+}
+
+#[test]
+fn the_owners_words_alone_are_commands_whatever_their_case() {
+    for (text, command, action) in [
+        ("#bot", Command::Resume, Action::Resumed),
+        (" #BOT ", Command::Resume, Action::Resumed),
+        ("#eu", Command::Hold, Action::Held),
+    ] {
+        let decision = decided(&owner_says(text), ChatFacts::default());
+        assert_eq!((decision.action, decision.command), (action, Some(command)));
+        assert_eq!((decision.takeover, decision.human_spoke), (None, false));
+        assert_eq!(decision.store_as, Some(Sender::Command));
+    }
+    let said = decided(&owner_says("what is #bot?"), ChatFacts::default());
+    assert_eq!(said.action, Action::Paused);
+}
+
+#[test]
+fn a_word_that_is_not_set_is_no_command() {
+    let rules = Rules { commands: CommandWords::default(), ..rules() };
+    let decision = decide(&owner_says("#bot"), ChatFacts::default(), &rules, at(0), at(1));
+    assert_eq!(decision.action, Action::Paused);
+}
+
+#[test]
+fn only_the_owner_commands() {
+    let by_api = r##""messageType":"conversation","message":{"conversation":"#bot"}"##;
+    let by_api = decided(&message("send.message", API, by_api), ChatFacts::default());
+    assert_eq!(by_api.action, Action::OtherSender);
+    let customer = r##""messageType":"conversation","message":{"conversation":"#bot"}"##;
+    let customer = decided(&message("messages.upsert", CUSTOMER, customer), ChatFacts::default());
+    assert_eq!(customer.action, Action::AiQueued);
+}
+
+#[test]
+fn the_owners_newest_word_counts_in_whatever_order_the_webhooks_come() {
+    let steered_later = ChatFacts { steered_at: Some(at(1)), ..ChatFacts::default() };
+    let before_the_command = decided(&owner_says("I take this"), steered_later);
+    assert_eq!(
+        (before_the_command.action, before_the_command.takeover),
+        (Action::IgnoredOld, None)
+    );
+    let wrote_later = ChatFacts { last_human_at: Some(at(1)), ..ChatFacts::default() };
+    let before_the_words = decided(&owner_says("#bot"), wrote_later);
+    assert_eq!((before_the_words.action, before_the_words.command), (Action::IgnoredOld, None));
+    assert_eq!(before_the_words.store_as, Some(Sender::Command));
+    let in_the_same_second = ChatFacts { steered_at: Some(at(0)), ..ChatFacts::default() };
+    assert_eq!(decided(&owner_says("I take this"), in_the_same_second).action, Action::Paused);
+}
+
+#[test]
+fn words_that_came_as_promptly_in_other_chats_are_a_machines() {
+    let facts = ChatFacts { is_known_greeting: true, ..ChatFacts::default() };
+    let decision = decided(&owner_says("We open at nine"), facts);
+    assert_eq!((decision.action, decision.takeover), (Action::IgnoredAutoReply, None));
+}
+
+#[test]
+fn a_message_of_the_cloud_api_that_tells_no_number_is_left_to_a_person_while_others_write() {
+    let mut unverified = customer();
+    unverified.id = "wamid.FAKE".to_owned();
+    let busy = ChatFacts { others_write_too: true, ..ChatFacts::default() };
+    let held = decided(&unverified, busy);
+    assert_eq!((held.action, held.queue), (Action::IgnoredUnverified, false));
+    assert_eq!(held.store_as, Some(Sender::Unverified));
+    assert_eq!(decided(&unverified, ChatFacts::default()).action, Action::AiQueued);
+    let trusting = Rules { on_unverified: OnUnverified::Answer, ..rules() };
+    assert_eq!(decide(&unverified, busy, &trusting, at(0), at(1)).action, Action::AiQueued);
+    let mut verified = unverified.clone();
+    verified.cloud_number = Some("5511999990001".to_owned());
+    assert_eq!(decided(&verified, busy).action, Action::AiQueued);
 }

@@ -1,0 +1,67 @@
+//! `messages.set`: what was said while the number was not paired. Nothing in it is answered, but an
+//! owner who wrote lately is in a conversation: the chat is theirs.
+
+use chrono::{DateTime, Utc};
+
+use super::chat;
+use super::consequences;
+use super::message::{TOOK_OVER, facts_of, time_of};
+use crate::conversation::{Action, OwnNames, PauseReason, WhoSpoke, not_a_person, who_spoke};
+use crate::error::Result;
+use crate::store::tenants::Tenant;
+use crate::store::{late_echoes, messages, processed_events, sessions};
+use crate::webhook::{Message, Payload};
+
+/// Takes what the business said, each message once.
+pub fn take(
+    tenant: &Tenant,
+    payload: &Payload,
+    said: &[Message],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let own = OwnNames { jid: payload.envelope.own_jid.as_ref(), lids: &tenant.own_lids };
+    let mut recent: Vec<&Message> = said
+        .iter()
+        .filter(|message| time_of(message, now) + tenant.rules.auto_resume_after >= now)
+        .filter(|message| not_a_person(message, own, &tenant.rules).is_none())
+        .collect();
+    // One order for all who lock several chats.
+    recent.sort_by(|one, other| one.jid.cmp(&other.jid));
+    for message in recent {
+        take_one(tenant, payload, message, now)?;
+    }
+    Ok(())
+}
+
+fn take_one(
+    tenant: &Tenant,
+    payload: &Payload,
+    message: &Message,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let mut found = chat::find(tenant, message)?;
+    if messages::find(tenant.id, &message.id)?.is_some() {
+        // It came as a message of its own, and has had its effect.
+        return Ok(());
+    }
+    let sent_at = time_of(message, now);
+    let facts = facts_of(tenant, &found.chat, found.session.as_ref(), message, sent_at, now)?;
+    let who = who_spoke(message, facts, &tenant.rules, sent_at, now);
+    // History tells a send of ours, that has no id yet, by its words alone.
+    let text = message.content.text.as_deref().unwrap_or_default();
+    let is_the_owner = match who {
+        WhoSpoke::Owner => true,
+        WhoSpoke::NotYetKnown => !late_echoes::is_in_flight(&found.chat, text)?,
+        _ => false,
+    };
+    let event = &payload.envelope.event;
+    if !is_the_owner || !processed_events::record(tenant.id, &message.id, event, Action::Paused)? {
+        return Ok(());
+    }
+    if found.session.is_none() {
+        found.session = chat::create(tenant, &found.chat, message)?;
+    }
+    sessions::human_spoke(&found.chat, sent_at)?;
+    sessions::pause_by_human(&found.chat, PauseReason::HumanTakeover)?;
+    consequences::stop_speaking(&found.chat, TOOK_OVER, true)
+}

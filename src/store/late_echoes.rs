@@ -1,0 +1,37 @@
+//! Table `deliveries`, asked for messages that carry no id yet: whose words are on their way, or were
+//! given up although they may have left.
+
+use chrono::{DateTime, Utc};
+
+use super::deliveries::{self, Delivery};
+use super::{Chat, sql};
+use crate::error::Result;
+
+/// Whether a call with these words has not ended in this chat.
+pub fn is_in_flight(chat: &Chat, text: &str) -> Result<bool> {
+    Ok(sql::query_one(
+        "SELECT 1 FROM whaply.deliveries \
+          WHERE tenant_id = $1 AND chat_id = $2 AND state IN ('sending', 'uncertain') AND text = $3",
+        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), text.into()],
+        |row| row.get::<i32>(1),
+    )?
+    .is_some())
+}
+
+/// A delivery of these words that was attempted not later than `until` and then given up without an
+/// id: its echo may still come. The newest.
+pub fn given_up(chat: &Chat, text: &str, until: DateTime<Utc>) -> Result<Option<Delivery>> {
+    let id = sql::query_one(
+        "SELECT id FROM whaply.deliveries \
+          WHERE tenant_id = $1 AND chat_id = $2 AND state = 'failed' AND message_id IS NULL AND text = $3 \
+            AND attempted_at <= $4 ORDER BY id DESC LIMIT 1",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            text.into(),
+            sql::time(until).into(),
+        ],
+        |row| row.get::<i64>(1),
+    )?;
+    id.map_or(Ok(None), |id| deliveries::find(id, &["failed"]))
+}
