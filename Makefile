@@ -12,7 +12,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 # Assertions and a short build for tests, the optimised build for everything a person looks at.
-install up demo: export PROFILE ?= release
+install up demo chaos: export PROFILE ?= release
 test test-unit test-regress test-e2e: export PROFILE ?= dev
 
 .PHONY: help
@@ -56,6 +56,10 @@ test-regress: deps ## SQL tests in tests/pg_regress; TESTS="a b" runs these only
 	@scripts/test install regress
 test-e2e: deps ## end-to-end tests; TESTS=name runs those that contain it
 	@scripts/test install e2e
+
+.PHONY: chaos
+chaos: install ## the long tests, an hour: 20,000 random histories, 200 kills under load
+	@scripts/chaos
 
 .PHONY: release-script
 release-script: install ## write sql/whaply--VERSION.sql from the code
