@@ -108,6 +108,34 @@ fn three_quick_messages_get_one_answer_that_read_all_three() {
 }
 
 #[test]
+fn a_voice_note_an_image_and_two_texts_in_a_row_are_one_turn_with_one_answer() {
+    let scene = patient_scene("one_turn");
+    let voice = json!({ "audioMessage": { "seconds": 12, "ptt": true } });
+    let image = json!({ "imageMessage": { "mimetype": "image/jpeg", "caption": "This one" } });
+    let asked = [
+        scene.shop.customer_sends(MARIA, voice, "audioMessage").delivered(),
+        scene.shop.customer_sends(MARIA, image, "imageMessage").delivered(),
+        scene.shop.customer_says(MARIA, "do you have it").delivered(),
+    ];
+    scene.set_tenant("debounce = '0 s'");
+    let last = scene.shop.customer_says(MARIA, "in blue?").delivered();
+    scene.wait_for_action(&last.id, "ai_replied");
+    scene.wait_until_idle();
+    let requests = scene.llm.requests();
+    assert_eq!((requests.len(), requests[0].turns().len()), (1, 1));
+    let turn = requests[0].last_user_text();
+    let order = ["[voice note, 12 s", "This one", "do you have it", "in blue?"];
+    let places: Vec<Option<usize>> = order.iter().map(|words| turn.find(words)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{turn}");
+    assert_eq!(scene.shop.sent().len(), 1);
+    let reply = scene.reply();
+    for said in &asked {
+        assert_eq!(scene.action(&said.id).as_deref(), Some("ai_replied"));
+        assert_eq!(scene.message(&said.id).reply_id, Some(reply.id));
+    }
+}
+
+#[test]
 fn debounce_max_ends_the_waiting_for_somebody_who_never_stops() {
     let scene = patient_scene("debounce_max");
     scene.shop.customer_says(MARIA, "One more thing").delivered();

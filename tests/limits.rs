@@ -1,10 +1,12 @@
-//! How much one tenant may have at the model at once, and that this costs no other tenant anything.
-//! What a model or a send that fails costs is elsewhere.
+//! How much one tenant may have at the model at once, and that neither this nor a broken model costs
+//! any other tenant anything. What a failure costs the tenant itself is elsewhere.
 
 use std::time::Duration;
 
 use support::scene::webhook_of;
-use support::{Instance, Scene, SceneOptions, shared_cluster};
+use support::{
+    FakeLlm, Instance, LlmBehaviour, LlmOptions, Person, Scene, SceneOptions, shared_cluster,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -47,4 +49,55 @@ fn max_in_flight_holds_back_the_tenants_next_call_and_no_other_tenants() {
 
 fn questions_at_the_model(scene: &Scene) -> Vec<String> {
     scene.llm.requests().iter().map(|request| request.last_user_text()).collect()
+}
+
+/// More than a tenant may have at the model at once (`whaply.max_in_flight`).
+const MANY_CHATS: usize = 40;
+const MAX_IN_FLIGHT: usize = 32;
+
+#[track_caller]
+fn many_customers_ask(shop: &Instance) {
+    for number in 0..MANY_CHATS {
+        let customer = Person::with_phone(&format!("55119999800{number:02}"));
+        shop.customer_says(&customer, "Tem alguém?").delivered();
+    }
+}
+
+/// It accepts every call, and never answers.
+#[test]
+fn a_tenant_whose_model_server_is_dead_delays_no_other() {
+    let scene = Scene::start(shared_cluster(), "dead_server");
+    let neighbour = neighbour_of(&scene);
+    let dead = FakeLlm::start();
+    dead.decide(|_| LlmBehaviour::Hang);
+    scene.set_tenant(&format!("llm_base_url = '{}/v1'", dead.url()));
+    many_customers_ask(&scene.shop);
+    dead.wait_for_requests(MAX_IN_FLIGHT, LIMIT);
+    for number in 1..=3 {
+        neighbour.customer_says("5511999990003", "Sou de outra loja?").delivered();
+        neighbour.wait_for_sent(number, LIMIT);
+    }
+    assert_eq!(scene.shop.sent().len(), 0);
+    assert_eq!(dead.requests().len(), MAX_IN_FLIGHT, "no call has ended, so no other began");
+}
+
+#[test]
+fn a_tenant_whose_key_is_wrong_delays_no_other() {
+    let llm = LlmOptions { api_key: Some("key-of-the-tenant".to_owned()), ..LlmOptions::default() };
+    let scene = Scene::start_with(
+        shared_cluster(),
+        "wrong_key",
+        SceneOptions { llm, ..SceneOptions::default() },
+    );
+    let neighbour = neighbour_of(&scene);
+    scene.set_tenant("llm_api_key = 'a-wrong-key'");
+    many_customers_ask(&scene.shop);
+    neighbour.customer_says("5511999990003", "Sou de outra loja?").delivered();
+    neighbour.wait_for_sent(1, LIMIT);
+    scene.wait_until_idle();
+    assert_eq!(scene.shop.sent().len(), 0);
+    let failed = "SELECT count(*) FROM whaply.replies WHERE state = 'failed' AND attempt = 1";
+    assert_eq!(scene.db.value::<i64>(failed, &[]), MANY_CHATS as i64, "each was tried once");
+    neighbour.customer_says("5511999990003", "Ainda?").delivered();
+    neighbour.wait_for_sent(2, LIMIT);
 }

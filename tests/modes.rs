@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use support::scene::{insert_tenant, webhook_of};
 use support::{
-    Cluster, ClusterOptions, EvolutionOptions, FakeLlm, LlmOptions, ModelServer, PATIENCE, Person,
-    Scene, SceneOptions, shared_cluster,
+    Cluster, ClusterOptions, EvolutionOptions, FakeLlm, Gate, LlmBehaviour, LlmOptions,
+    ModelServer, PATIENCE, Person, Scene, SceneOptions, SendBehaviour, shared_cluster,
 };
 
 const MARIA: &str = "5511999990001";
@@ -65,6 +65,43 @@ fn mode_test_answers_the_chats_of_the_list_under_any_of_their_names() {
     // By her LID alone she is known by now.
     let again = scene.shop.customer_says(maria.without_alternative(), "And Sunday?").delivered();
     scene.wait_for_action(&again.id, "ai_replied");
+}
+
+/// It was on the list when its question came.
+#[test]
+fn a_chat_taken_from_the_list_gets_no_answer_that_was_under_way() {
+    let options =
+        SceneOptions::default().with("mode", "test").with("test_chats", "{5511999990001}");
+    let scene = Scene::start_with(shared_cluster(), "unlisted", options);
+    let generating = scene.llm.hold();
+    let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
+    generating.wait_until_reached(PATIENCE);
+    scene.set_tenant("test_chats = '{5511999999999}'");
+    generating.release();
+    let reply = scene.wait_for_reply("cancelled");
+    assert!(reply.why().contains("test_chats"), "{}", reply.why());
+    assert_eq!(scene.action(&question.id).as_deref(), Some("ignored_mode"));
+    scene.somebody_else_is_answered();
+    assert_eq!(scene.texts_to(MARIA), [""; 0]);
+}
+
+#[test]
+fn a_chat_taken_from_the_list_between_two_parts_gets_no_second_one() {
+    let options =
+        SceneOptions::default().with("mode", "test").with("test_chats", "{5511999990001}");
+    let scene = Scene::start_with(shared_cluster(), "unlisted_part", options);
+    let part = |word: &str| vec![word; 600].join(" ");
+    scene.llm.next(LlmBehaviour::Answer([part("one"), part("two")].join("\n\n")));
+    let sending = Gate::closed();
+    scene.shop.next_send(SendBehaviour::HoldThenOk(sending.clone()));
+    scene.shop.customer_says(MARIA, "Tell me all").delivered();
+    sending.wait_until_reached(PATIENCE);
+    scene.set_tenant("test_chats = '{5511999999999}'");
+    sending.release();
+    scene.wait_for_reply("cancelled");
+    assert_eq!(scene.delivery_states(), ["sent", "cancelled"]);
+    scene.somebody_else_is_answered();
+    assert_eq!(scene.texts_to(MARIA), [part("one")]);
 }
 
 /// The same customer writes to two businesses: neither knows of the other.

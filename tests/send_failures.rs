@@ -1,9 +1,7 @@
-//! Evolution refuses a message, cannot send it now, or its line is closed.
+//! Evolution refuses a message, or cannot send it now. What a closed line does is in line.
 
 use serde_json::json;
-use support::{
-    Gate, LlmBehaviour, PATIENCE, Scene, SceneOptions, SendBehaviour, shared_cluster, wait_until,
-};
+use support::{Gate, LlmBehaviour, PATIENCE, Scene, SceneOptions, SendBehaviour, shared_cluster};
 
 const MARIA: &str = "5511999990001";
 
@@ -106,84 +104,6 @@ fn a_part_that_fails_takes_the_later_ones_with_it() {
     assert_eq!(scene.delivery_states(), ["sent", "failed", "cancelled"]);
     assert_eq!(scene.shop.sent_texts(), [part("one")]);
     assert_eq!(scene.action(&question.id).as_deref(), Some("ai_failed"));
-}
-
-#[test]
-fn an_instance_that_is_not_loaded_is_waited_for() {
-    let scene = Scene::start(shared_cluster(), "not_loaded");
-    scene.shop.set_connection("connecting");
-    scene.shop.next_send(SendBehaviour::NotLoaded500);
-    let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
-    scene.evolution.wait_for_request("/instance/connectionState/loja-demo", PATIENCE);
-    assert_eq!(scene.shop.sent().len(), 0);
-    scene.shop.set_connection("open");
-    scene.wait_for_action(&question.id, "ai_replied");
-    let delivery = scene.deliveries().remove(0);
-    assert_eq!((delivery.attempt, delivery.deferrals), (2, 1), "it was no attempt");
-}
-
-/// How often Evolution was asked whether the line is open.
-fn polls(scene: &Scene) -> usize {
-    let requests = scene.evolution.requests().into_iter();
-    requests.filter(|request| request.path.contains("/connectionState/")).count()
-}
-
-#[test]
-fn nothing_is_generated_while_the_line_is_closed() {
-    let options = SceneOptions::default().with("debounce", "1 h").with("debounce_max", "1 h");
-    let scene = Scene::start_with(shared_cluster(), "closed_waiting", options);
-    let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
-    scene.shop.connection_becomes("close").delivered();
-    scene.db.execute("UPDATE whaply.replies SET due_at = now()");
-    wait_until("three looks at the line", PATIENCE, || polls(&scene) >= 3);
-    assert_eq!(scene.llm.requests().len(), 0);
-    assert_eq!(scene.reply().state, "waiting");
-    let health: String =
-        scene.db.value("SELECT problem FROM whaply.health WHERE subject = 'line'", &[]);
-    assert!(health.contains("close"), "{health}");
-    scene.shop.set_connection("open");
-    scene.wait_for_action(&question.id, "ai_replied");
-    let health: i64 = scene.db.value("SELECT count(*) FROM whaply.health", &[]);
-    assert_eq!(health, 0);
-}
-
-#[test]
-fn what_was_generated_is_sent_once_the_line_is_open_again() {
-    let scene = Scene::start(shared_cluster(), "closed_sending");
-    let generating = scene.llm.hold();
-    let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
-    generating.wait_until_reached(PATIENCE);
-    scene.shop.connection_becomes("close").delivered();
-    generating.release();
-    scene.wait_for_delivery("the answer to wait", |delivery| delivery.state == "pending");
-    let before = polls(&scene);
-    wait_until("two more looks at the line", PATIENCE, || polls(&scene) >= before + 2);
-    assert_eq!(scene.shop.sent().len(), 0);
-    scene.shop.connection_becomes("open").delivered();
-    scene.wait_for_action(&question.id, "ai_replied");
-    assert_eq!(scene.deliveries()[0].attempt, 1);
-}
-
-#[test]
-fn a_customers_message_proves_that_the_line_is_open() {
-    let scene = Scene::start(shared_cluster(), "proof");
-    scene.shop.connection_becomes("close").delivered();
-    scene.shop.set_connection("open");
-    let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
-    scene.wait_for_action(&question.id, "ai_replied");
-}
-
-/// An operator's message does not obey pauses, but it needs the line as any other does.
-#[test]
-fn an_operators_message_waits_for_the_line_too() {
-    let scene = Scene::start(shared_cluster(), "operator_line");
-    scene.shop.connection_becomes("close").delivered();
-    let send = "SELECT whaply.send_message('loja-demo', $1, 'Your parcel is here')";
-    scene.db.value::<i64>(send, &[&MARIA]);
-    wait_until("three looks at the line", PATIENCE, || polls(&scene) >= 3);
-    assert_eq!(scene.shop.sent().len(), 0);
-    scene.shop.set_connection("open");
-    assert_eq!(scene.shop.wait_for_sent(1, PATIENCE)[0].text, "Your parcel is here");
 }
 
 #[test]

@@ -64,6 +64,59 @@ fn a_takeover_during_generation_discards_the_answer() {
     assert_eq!(scene.replies()[0].text, None);
 }
 
+const RESUME: &str = "SELECT whaply.resume_session('loja-demo', $1)";
+
+#[test]
+fn a_takeover_that_is_resumed_while_the_model_runs_revives_nothing() {
+    let scene = Scene::start(shared_cluster(), "resumed");
+    let generating = scene.llm.hold();
+    let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
+    generating.wait_until_reached(PATIENCE);
+    scene.shop.owner_types(MARIA, "Yes, until six").delivered();
+    assert!(scene.db.value::<bool>(RESUME, &[&MARIA]));
+    generating.release();
+    scene.somebody_else_is_answered();
+    scene.wait_until_idle();
+    assert_eq!(scene.texts_to(MARIA), [""; 0]);
+    assert_eq!(scene.action(&question.id).as_deref(), Some("cancelled_paused"));
+    assert!(!scene.session(MARIA).is_paused);
+}
+
+/// The old call still runs when the new question is at the model: its answer reaches nobody.
+#[test]
+fn a_question_after_a_resumed_takeover_gets_its_own_answer_and_not_the_old_one() {
+    let scene = Scene::start(shared_cluster(), "resumed_next");
+    let (old_call, new_call) = (scene.llm.hold(), scene.llm.hold());
+    scene.shop.customer_says(MARIA, "Are you open?").delivered();
+    old_call.wait_until_reached(PATIENCE);
+    scene.shop.owner_types(MARIA, "Yes, until six").delivered();
+    assert!(scene.db.value::<bool>(RESUME, &[&MARIA]));
+    let next = scene.shop.customer_says(MARIA, "On Sunday too?").delivered();
+    new_call.wait_until_reached(PATIENCE);
+    old_call.release();
+    scene.somebody_else_is_answered();
+    assert_eq!(scene.texts_to(MARIA), [""; 0]);
+    new_call.release();
+    scene.wait_for_action(&next.id, "ai_replied");
+    assert_eq!(scene.texts_to(MARIA), ["Answer 2 to: On Sunday too?"]);
+}
+
+#[test]
+fn a_part_that_waits_for_its_next_try_is_not_revived_by_a_resume() {
+    let scene = Scene::start(patient_cluster(), "retrying_resumed");
+    scene.shop.next_send(SendBehaviour::ConnectionClosed500);
+    scene.shop.customer_says(MARIA, "Are you open?").delivered();
+    scene.wait_for_delivery("a failed try", |delivery| {
+        delivery.state == "pending" && delivery.error.is_some()
+    });
+    scene.shop.owner_types(MARIA, "Yes, until six").delivered();
+    assert!(scene.db.value::<bool>(RESUME, &[&MARIA]));
+    scene.db.execute("UPDATE whaply.deliveries SET due_at = now()");
+    scene.somebody_else_is_answered();
+    assert_eq!(scene.texts_to(MARIA), [""; 0]);
+    assert_eq!(scene.deliveries()[0].state, "cancelled");
+}
+
 #[test]
 fn a_takeover_while_a_send_waits_for_its_next_try_cancels_it() {
     let scene = Scene::start(patient_cluster(), "retrying");
@@ -224,14 +277,34 @@ fn the_owner_may_write_first_in_a_chat_without_a_session() {
     assert_eq!(scene.action(&answer.id).as_deref(), Some("ignored_paused"));
 }
 
+/// It could be the echo of the send in flight, under a JID that nobody knows yet.
+#[test]
+fn the_owner_may_write_first_to_somebody_unknown_while_another_chat_is_answered() {
+    const JOAO: &str = "5511999990002";
+    let scene = Scene::start(shared_cluster(), "owner_first_busy");
+    let sending = Gate::closed();
+    scene.shop.next_send(SendBehaviour::TakeThenHold(sending.clone()));
+    let question = scene.shop.customer_says(MARIA, "Hi").delivered();
+    sending.wait_until_reached(PATIENCE);
+    let typed = scene.shop.owner_types(JOAO, "Your order is ready").delivered();
+    assert_eq!(scene.action(&typed.id).as_deref(), Some("pending_echo"));
+    sending.release();
+    scene.wait_for_action(&typed.id, "paused");
+    scene.wait_for_action(&question.id, "ai_replied");
+    assert!(scene.session(JOAO).is_paused);
+    assert!(!scene.session(MARIA).is_paused, "another chat than the one that was answered");
+}
+
 #[test]
 fn an_echo_that_comes_late_does_not_undo_a_takeover() {
     let scene = Scene::start(shared_cluster(), "late_echo");
-    scene.shop.set_echo(Echo::After(Duration::from_millis(500)));
+    let echo = Gate::closed();
+    scene.shop.set_echo(Echo::HoldUntil(echo.clone()));
     scene.shop.customer_says(MARIA, "Hi").delivered();
     let sent = scene.shop.wait_for_sent(1, PATIENCE).remove(0);
     scene.wait_until_idle();
     scene.shop.owner_types(MARIA, "I am here").delivered();
+    echo.release();
     scene.shop.wait_for_echo(&sent.id, PATIENCE);
     assert!(scene.session(MARIA).is_paused);
 }

@@ -62,10 +62,15 @@ fn reaches_the_customer_once(
 
 #[test]
 fn a_cut_call_whose_message_went_out_is_found_in_evolutions_store() {
-    let behaviour = SendBehaviour::TakeThenCut;
-    let scene = reaches_the_customer_once(shared_cluster(), "cut_taken", Echo::Never, behaviour);
-    assert_eq!(scene.deliveries()[1].attempt, 1);
-    assert!(look_ups(&scene) > 0);
+    let cut = [
+        ("cut_taken", SendBehaviour::TakeThenCut),
+        ("cut_mid_body", SendBehaviour::TakeThenCutMidBody),
+    ];
+    for (prefix, behaviour) in cut {
+        let scene = reaches_the_customer_once(shared_cluster(), prefix, Echo::Never, behaviour);
+        assert_eq!(scene.deliveries()[1].attempt, 1);
+        assert!(look_ups(&scene) > 0);
+    }
 }
 
 #[test]
@@ -75,6 +80,38 @@ fn a_cut_call_whose_echo_comes_needs_no_look() {
     assert_eq!(look_ups(&scene), 0);
     let sent = scene.shop.sent().remove(1);
     assert_eq!(scene.action(&sent.id).as_deref(), Some("own_echo"));
+}
+
+/// Other versions of the gateway report their own sends as messages.upsert.
+#[test]
+fn a_cut_call_whose_copy_comes_as_an_upsert_needs_no_look() {
+    let behaviour = SendBehaviour::TakeThenCut;
+    let scene = reaches_the_customer_once(shared_cluster(), "cut_copy", Echo::AsUpsert, behaviour);
+    assert_eq!(look_ups(&scene), 0);
+    let sent = scene.shop.sent().remove(1);
+    assert_eq!(scene.action(&sent.id).as_deref(), Some("own_echo"));
+}
+
+/// The owner says what the assistant was about to say, while nobody knows whether it did.
+#[test]
+fn the_same_words_typed_by_the_owner_are_not_taken_for_the_lost_send() {
+    let scene = scene_with_history(shared_cluster(), "cut_typed", SceneOptions::default());
+    scene.shop.set_echo(Echo::Never);
+    let sending = Gate::closed();
+    scene.shop.decide_sends({
+        let sending = sending.clone();
+        move |_| SendBehaviour::HoldThenOk(sending.clone())
+    });
+    let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
+    sending.wait_until_reached(PATIENCE);
+    assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
+    let typed = scene.shop.owner_types(MARIA, "Answer 2 to: Are you open?").delivered();
+    assert!(scene.db.value::<bool>("SELECT whaply.start_worker()", &[]));
+    scene.wait_for_action(&typed.id, "paused");
+    assert_eq!(scene.action(&question.id).as_deref(), Some("cancelled_paused"));
+    assert_eq!(scene.message(&typed.id).sender.as_deref(), Some("owner"));
+    assert!(scene.session(MARIA).is_paused);
+    sending.release();
 }
 
 #[test]
@@ -198,6 +235,21 @@ fn a_takeover_before_the_lost_send_is_found_keeps_the_next_part_back() {
     scene.somebody_else_is_answered();
     assert_eq!(scene.texts_to(MARIA).len(), 2);
     assert!(scene.session(MARIA).is_paused);
+}
+
+#[test]
+fn a_takeover_before_a_lost_send_is_known_to_be_lost_keeps_it_from_being_sent_again() {
+    let scene = scene_with_history(shared_cluster(), "lost_for_good", SceneOptions::default());
+    scene.shop.next_send(SendBehaviour::Cut);
+    let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
+    scene.wait_for_delivery("an unknown end", |delivery| delivery.state == "uncertain");
+    let typed = scene.shop.owner_types(MARIA, "Yes, until six").delivered();
+    scene.wait_for_action(&typed.id, "paused");
+    scene.wait_until_idle();
+    assert_eq!(scene.action(&question.id).as_deref(), Some("cancelled_paused"));
+    assert_eq!(scene.delivery_states(), ["sent", "cancelled"]);
+    scene.somebody_else_is_answered();
+    assert_eq!(scene.texts_to(MARIA), ["Answer 1 to: Hello"]);
 }
 
 /// A send of unknown end is not believed lost while nothing can leave anyway.

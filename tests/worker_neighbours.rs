@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use support::worker::{wait_for_worker, wait_until_without_worker, worker_pid};
-use support::{Gate, Person, Scene, SceneOptions, SendBehaviour, shared_cluster, wait_until};
+use support::{Gate, Person, Scene, SendBehaviour, shared_cluster, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -148,12 +148,13 @@ fn a_forgotten_begin_in_one_chat_halts_no_other() {
         "SELECT FROM whaply.messages WHERE chat_id LIKE '5511999990001%' FOR UPDATE",
     ];
     for (number, row) in held.into_iter().enumerate() {
-        let options = SceneOptions::default().with("debounce", "1 s");
-        let scene = Scene::start_with(shared_cluster(), &format!("held_{number}"), options);
+        let scene = Scene::start(shared_cluster(), &format!("held_{number}"));
         wait_for_worker(&scene.db);
+        assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
         let asked = scene.shop.customer_says(maria(), "Tem alguém?").delivered();
         let mut forgotten = scene.db.connect();
         forgotten.batch_execute(&format!("BEGIN; {row}")).expect("the row is free");
+        assert!(scene.db.value::<bool>("SELECT whaply.start_worker()", &[]));
 
         scene.shop.customer_says(joao(), "Tem alguém aí?").delivered();
         let sent = scene.shop.wait_for_sent(1, LIMIT);

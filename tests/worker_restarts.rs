@@ -6,7 +6,7 @@ use std::time::Duration;
 use support::worker::{wait_for_next_worker, wait_for_worker, worker_pid};
 use support::{
     Cluster, ClusterOptions, Gate, LlmBehaviour, Person, Scene, SceneOptions, SendBehaviour,
-    StopMode, shared_cluster,
+    StopMode, shared_cluster, wait_until,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -100,6 +100,54 @@ fn a_reply_that_waits_when_the_server_restarts_is_answered_afterwards() {
     assert_eq!(scene.llm.requests().len(), 1);
 }
 
+/// The wait for more is a time in a row, not a timer in a process.
+#[test]
+fn messages_before_and_after_a_restart_of_the_server_are_one_turn() {
+    let cluster = own_cluster();
+    let patient = SceneOptions::default().with("debounce", "1 h").with("debounce_max", "1 h");
+    let scene = Scene::start_with(&cluster, "debounce", patient);
+    wait_for_worker(&scene.db);
+    let first = scene.shop.customer_says(maria(), "Oi").delivered();
+    cluster.restart();
+    wait_for_worker(&scene.db);
+    scene.set_tenant("debounce = '0 s'");
+    let second = scene.shop.customer_says(maria(), "Tem em azul?").delivered();
+    scene.shop.wait_for_sent(1, LIMIT);
+    scene.wait_until_idle();
+    assert_eq!(scene.shop.sent_texts(), ["Answer 1 to: Oi\nTem em azul?"]);
+    for asked in [first, second] {
+        assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
+    }
+}
+
+#[test]
+fn a_debounce_that_is_under_way_when_the_server_restarts_ends_without_another_message() {
+    let cluster = own_cluster();
+    let options = SceneOptions::default().with("debounce", "2 s");
+    let scene = Scene::start_with(&cluster, "debounce_ends", options);
+    scene.shop.customer_says(maria(), "Oi").delivered();
+    cluster.restart();
+    scene.shop.wait_for_sent(1, LIMIT);
+    scene.wait_until_idle();
+    assert_eq!(scene.shop.sent().len(), 1);
+}
+
+/// Evolution never sends again what it was told is taken.
+#[test]
+fn what_was_taken_survives_a_crash_where_the_database_does_not_wait_for_its_commits() {
+    let options = ClusterOptions::default().in_a_hurry();
+    // Nobody else brings the commit to disk in time.
+    let cluster = Cluster::start(options.with("wal_writer_delay", "10s"));
+    let patient = SceneOptions::default().with("debounce", "20 s");
+    let scene = Scene::start_with(&cluster, "hasty", patient);
+    let name = scene.db.name();
+    scene.db.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off"));
+    let asked = scene.shop.customer_says(maria(), "Tem alguém?").delivered();
+    cluster.kill_postmaster();
+    cluster.restart();
+    assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_queued"));
+}
+
 /// A worker that starts takes back whatever it finds; this one came up before the reply was lost.
 #[test]
 fn a_reply_that_nobody_works_at_is_taken_up_when_its_lease_has_ended() {
@@ -120,6 +168,40 @@ fn a_reply_that_nobody_works_at_is_taken_up_when_its_lease_has_ended() {
     assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
     assert_eq!(scene.llm.requests().len(), 1);
     assert_eq!(worker_pid(&scene.db), Some(pid), "it was never restarted");
+}
+
+/// Waiting for the row would keep the worker from every other chat, or end it again and again.
+#[test]
+fn what_somebody_has_locked_while_a_worker_starts_is_taken_up_when_it_is_free() {
+    for (prefix, row) in [
+        ("locked_reply", "SELECT FROM whaply.replies FOR UPDATE"),
+        ("locked_send", "SELECT FROM whaply.deliveries FOR UPDATE"),
+    ] {
+        let scene = Scene::start(shared_cluster(), prefix);
+        let pid = wait_for_worker(&scene.db);
+        let gate = if prefix == "locked_reply" {
+            ask_and_hold(&scene, "Qual o preço?")
+        } else {
+            let gate = Gate::closed();
+            scene.shop.next_send(SendBehaviour::TakeThenHold(gate.clone()));
+            scene.shop.customer_says(maria(), "Qual o preço?").delivered();
+            gate.wait_until_reached(LIMIT);
+            gate
+        };
+        let mut forgotten = scene.db.connect();
+        assert!(scene.db.value::<bool>("SELECT pg_terminate_backend($1)", &[&pid]));
+        forgotten.batch_execute(&format!("BEGIN; {row}")).expect("the rows are free");
+        let next = wait_for_next_worker(&scene.db, pid);
+        let sent = scene.shop.sent().len();
+        scene.shop.customer_says("5511999990002", "E eu?").delivered();
+        scene.shop.wait_for_sent(sent + 1, LIMIT);
+        forgotten.batch_execute("ROLLBACK").expect("the session is there");
+        let states = "SELECT count(*) FROM whaply.replies WHERE state = 'sent'";
+        wait_until("both answers", LIMIT, || scene.db.value::<i64>(states, &[]) == 2);
+        assert_eq!(scene.shop.sent().len(), 2, "each of them once");
+        assert_eq!(worker_pid(&scene.db), Some(next), "it lived on");
+        gate.release();
+    }
 }
 
 #[test]

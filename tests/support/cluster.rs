@@ -2,12 +2,12 @@
 //! nothing of it is left behind, not even when the test process is killed.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{env, process, thread};
 
@@ -105,6 +105,8 @@ pub struct Cluster {
     user: ServerUser,
     port: AtomicU16,
     databases: AtomicUsize,
+    /// How long the log was when a process was last killed.
+    log_before_kill: AtomicU64,
     /// Stops the server and removes the directory when the cluster is dropped, or this process ends.
     _guard: Guarded,
 }
@@ -130,6 +132,7 @@ impl Cluster {
             user,
             port: AtomicU16::new(0),
             databases: AtomicUsize::new(0),
+            log_before_kill: AtomicU64::new(0),
             _guard: guard,
         };
         cluster.initialise(&options);
@@ -167,7 +170,15 @@ impl Cluster {
 
     /// The server's log so far.
     pub fn log(&self) -> String {
-        let log = fs::read(self.directory.join("log")).unwrap_or_default();
+        self.log_from(0)
+    }
+
+    fn log_from(&self, offset: u64) -> String {
+        let mut log = Vec::new();
+        if let Ok(mut file) = fs::File::open(self.directory.join("log")) {
+            file.seek(SeekFrom::Start(offset)).expect("a file can be read from anywhere");
+            file.read_to_end(&mut log).expect("the log can be read");
+        }
         String::from_utf8_lossy(&log).into_owned()
     }
 
@@ -208,15 +219,18 @@ impl Cluster {
 
     /// SIGKILL for one process of the server, which makes the postmaster restart all of them.
     pub fn kill_process(&self, pid: i32) {
+        let log = fs::metadata(self.directory.join("log"));
+        self.log_before_kill.store(log.map_or(0, |log| log.len()), Ordering::Relaxed);
         kill(pid);
     }
 
-    /// Returns when the postmaster has restarted everything after the death of one process. (It
+    /// Returns when the postmaster has restarted everything after the last `kill_process`. (It
     /// notices a moment after it: until then sessions still open, and are closed again.)
     #[track_caller]
     pub fn wait_until_recovered(&self) {
         wait_until("the crash to be noticed", SERVER_LIMIT, || {
-            self.log().contains("all server processes terminated; reinitializing")
+            let log = self.log_from(self.log_before_kill.load(Ordering::Relaxed));
+            log.contains("all server processes terminated; reinitializing")
         });
         wait_until("the server to have recovered", SERVER_LIMIT, || {
             database::try_connect(self.port(), "postgres").map(drop)

@@ -106,6 +106,10 @@ impl Answer {
         self
     }
 
+    pub(crate) fn is_never(&self) -> bool {
+        self.ending == Ending::Never
+    }
+
     pub fn status(&self) -> u16 {
         self.status
     }

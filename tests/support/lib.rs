@@ -7,6 +7,7 @@ pub mod evolution;
 pub mod gate;
 mod guard;
 pub mod http;
+pub mod interleaving;
 pub mod llama;
 pub mod llm;
 pub mod payload;
@@ -21,10 +22,11 @@ pub mod worker;
 pub use cluster::{Cluster, ClusterOptions, StopMode, shared_cluster};
 pub use database::Database;
 pub use evolution::{
-    Echo, EvolutionOptions, FakeEvolution, Instance, Said, SendBehaviour, SentText, Webhook,
-    WebhookAttempt,
+    Echo, EvolutionOptions, FakeEvolution, Instance, Said, SendBehaviour, SendCall, SentText,
+    Webhook, WebhookAttempt,
 };
 pub use gate::Gate;
+pub use interleaving::{HeldStep, OpenTransaction, WaitingCall, ingest};
 pub use llama::Llama;
 pub use llm::{FakeLlm, LlmBehaviour, LlmOptions, LlmRequest};
 pub use person::Person;

@@ -94,6 +94,14 @@ impl Scene {
         replies.remove(0)
     }
 
+    /// The turn that was to answer a question.
+    #[track_caller]
+    pub fn reply_of(&self, question_id: &str) -> Reply {
+        let id = self.message(question_id).reply_id;
+        let found = self.replies().into_iter().find(|reply| Some(reply.id) == id);
+        found.unwrap_or_else(|| panic!("no reply has read {question_id}"))
+    }
+
     /// Waits until the last turn of the assistant is in this state.
     #[track_caller]
     pub fn wait_for_reply(&self, state: &str) -> Reply {

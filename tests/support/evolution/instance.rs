@@ -2,6 +2,7 @@
 //! makes people do goes out as the webhook the real Evolution would send.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +32,23 @@ pub struct SentText {
     pub body: Value,
 }
 
+/// One sendText that passed the checks, whatever became of it.
+#[derive(Clone, Debug)]
+pub struct SendCall {
+    /// As the caller wrote it.
+    pub number: String,
+    pub text: String,
+    pub came_at: DateTime<Utc>,
+    /// When the answer was ready, or the line cut; None while neither has happened.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// What a test decides about each send when it comes, from the request's body.
+pub(super) type SendDecision = Arc<dyn Fn(&Value) -> SendBehaviour + Send + Sync>;
+
+/// What a test decides about each echo, from the message that was taken.
+pub(super) type EchoDecision = Arc<dyn Fn(&SentText) -> Echo + Send + Sync>;
+
 pub(super) struct InstanceState {
     pub(super) line: Line,
     pub(super) token: String,
@@ -39,8 +57,14 @@ pub(super) struct InstanceState {
     pub(super) webhook: Mutex<Option<Webhook>>,
     pub(super) connection: Mutex<String>,
     pub(super) behaviours: Mutex<VecDeque<SendBehaviour>>,
+    pub(super) send_decision: Mutex<Option<SendDecision>>,
     pub(super) echo: Mutex<Echo>,
+    pub(super) echo_decision: Mutex<Option<EchoDecision>>,
+    pub(super) calls: Mutex<Vec<SendCall>>,
     pub(super) sent: Journal<SentText>,
+    pub(super) keeps_records: AtomicBool,
+    /// Everybody who still has a webhook to deliver holds a clone.
+    pub(super) under_way: Arc<()>,
     /// What findMessages searches, oldest first.
     pub(super) history: Mutex<Vec<Value>>,
     pub(super) webhook_attempts: Journal<WebhookAttempt>,
@@ -58,15 +82,37 @@ impl InstanceState {
             webhook: Mutex::default(),
             connection: Mutex::new("open".to_owned()),
             behaviours: Mutex::default(),
+            send_decision: Mutex::default(),
             echo: Mutex::default(),
+            echo_decision: Mutex::default(),
+            calls: Mutex::default(),
             sent: Journal::default(),
+            keeps_records: AtomicBool::new(true),
+            under_way: Arc::default(),
             history: Mutex::default(),
             webhook_attempts: Journal::default(),
         }
     }
 
+    /// What was queued comes first, then the test's decision, then `Ok`.
+    pub(super) fn behaviour_for(&self, body: &Value) -> SendBehaviour {
+        if let Some(queued) = lock(&self.behaviours).pop_front() {
+            return queued;
+        }
+        let decision = lock(&self.send_decision).clone();
+        decision.map_or(SendBehaviour::Ok, |decide| decide(body))
+    }
+
+    pub(super) fn echo_for(&self, sent: &SentText) -> Echo {
+        let decision = lock(&self.echo_decision).clone();
+        decision.map_or_else(|| lock(&self.echo).clone(), |decide| decide(sent))
+    }
+
     /// Keeps a message object as Evolution's database does.
     pub(super) fn remember(&self, data: &Value) {
+        if !self.keeps_records.load(Ordering::Relaxed) {
+            return;
+        }
         let mut record = json!({ "id": format!("cm{}", payload::hex(23).to_lowercase()) });
         for field in ["key", "pushName", "messageType", "message"] {
             record[field] = data[field].clone();
@@ -82,7 +128,21 @@ impl InstanceState {
         let webhook = lock(&self.webhook).clone();
         let destination = webhook.as_ref().map_or("", |webhook| webhook.url.as_str());
         let payload = self.line.envelope(event, data, destination);
-        Arc::new(Outgoing::new(&payload, webhook))
+        Arc::new(Outgoing::new(&payload, webhook, Arc::clone(&self.under_way)))
+    }
+
+    /// A call has begun; its place in the list.
+    pub(super) fn begin_call(&self, number: &str, text: &str) -> usize {
+        let (number, text) = (number.to_owned(), text.to_owned());
+        let mut calls = lock(&self.calls);
+        calls.push(SendCall { number, text, came_at: Utc::now(), ended_at: None });
+        calls.len() - 1
+    }
+
+    pub(super) fn end_call(&self, place: usize) {
+        if let Some(call) = lock(&self.calls).get_mut(place) {
+            call.ended_at = Some(Utc::now());
+        }
     }
 }
 
@@ -169,7 +229,8 @@ impl Instance {
     /// Delivers a whole payload as it is, with the real retries.
     pub fn deliver(&self, payload: &Value) -> Said {
         let webhook = lock(&self.state.webhook).clone();
-        self.send_off(Arc::new(Outgoing::new(payload, webhook)))
+        let under_way = Arc::clone(&self.state.under_way);
+        self.send_off(Arc::new(Outgoing::new(payload, webhook, under_way)))
     }
 
     /// The same payload twice at the same time.
@@ -225,13 +286,47 @@ impl Instance {
         lock(&self.state.behaviours).push_back(behaviour);
     }
 
+    /// Decides, request by request, what a sendText comes to for which nothing is queued.
+    pub fn decide_sends(&self, decide: impl Fn(&Value) -> SendBehaviour + Send + Sync + 'static) {
+        *lock(&self.state.send_decision) = Some(Arc::new(decide));
+    }
+
     pub fn set_echo(&self, echo: Echo) {
         *lock(&self.state.echo) = echo;
+    }
+
+    /// Decides, message by message, when the echo goes out, whatever `set_echo` said.
+    pub fn decide_echoes(&self, decide: impl Fn(&SentText) -> Echo + Send + Sync + 'static) {
+        *lock(&self.state.echo_decision) = Some(Arc::new(decide));
     }
 
     /// Evolution does not save messages: findMessages sees nothing of what was so far.
     pub fn forget_history(&self) {
         lock(&self.state.history).clear();
+    }
+
+    pub fn is_connected(&self) -> bool {
+        *lock(&self.state.connection) == "open"
+    }
+
+    /// Evolution saves a message of somebody's, whatever becomes of its webhook.
+    pub fn remember(&self, data: &Value) {
+        self.state.remember(data);
+    }
+
+    /// Evolution saves no messages from here on (DATABASE_SAVE_DATA_NEW_MESSAGE=false).
+    pub fn keep_no_records(&self) {
+        self.state.keeps_records.store(false, Ordering::Relaxed);
+    }
+
+    /// Every sendText so far that passed the checks, in the order in which they came.
+    pub fn send_calls(&self) -> Vec<SendCall> {
+        lock(&self.state.calls).clone()
+    }
+
+    /// Whether no webhook is on its way or waits for its next attempt.
+    pub fn has_delivered_all(&self) -> bool {
+        Arc::strong_count(&self.state.under_way) == 1
     }
 
     pub fn sent(&self) -> Vec<SentText> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use instance::{Instance, SentText};
+pub use instance::{Instance, SendCall, SentText};
 pub use webhook::{Said, Webhook, WebhookAttempt};
 
 use crate::gate::Gate;
@@ -44,8 +44,9 @@ impl Default for EvolutionOptions {
     }
 }
 
-/// When the `send.message` webhook of a send goes out, seen from the HTTP answer of that send.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// When the echo of a send goes out, seen from the HTTP answer of that send. It is a `send.message`
+/// unless the variant says otherwise.
+#[derive(Clone, Debug, Default)]
 pub enum Echo {
     /// Its first attempt has ended before the answer is written.
     Before,
@@ -54,6 +55,12 @@ pub enum Echo {
     With,
     /// This much later than the answer.
     After(Duration),
+    /// When the gate opens, which may be long after the answer.
+    HoldUntil(Gate),
+    /// With the answer, but only as a `messages.upsert`, as other versions of the gateway have it.
+    AsUpsert,
+    /// With the answer, as both events.
+    AsBoth,
     /// Lost, as when Evolution restarts.
     Never,
 }
@@ -66,12 +73,16 @@ pub enum SendBehaviour {
     OkAs(String),
     /// Taken at once, answered this much later.
     SlowOk(Duration),
+    /// Not taken before this has passed.
+    LateOk(Duration),
     /// Not taken before the gate opens.
     HoldThenOk(Gate),
     /// Taken at once, answered when the gate opens.
     TakeThenHold(Gate),
     TakeThenHang,
     TakeThenCut,
+    /// Taken, and the line is cut in the middle of the answer.
+    TakeThenCutMidBody,
     /// Taken, and answered with this 400, e.g. `Error: Connection Closed`.
     TakeThen400(String),
     /// The same answer, but nothing was taken.

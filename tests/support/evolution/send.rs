@@ -10,14 +10,21 @@ use super::routes::error;
 use super::{Echo, SendBehaviour};
 use crate::http::{Answer, let_pass};
 use crate::payload;
-use crate::wait::lock;
 
 pub(super) async fn send_text(instance: Arc<InstanceState>, body: Value) -> Answer {
     if let Some(complaint) = complaint_of_schema(&body) {
         return error(400, json!([[complaint]]));
     }
-    let scripted = lock(&instance.behaviours).pop_front();
-    let behaviour = scripted.unwrap_or(SendBehaviour::Ok);
+    let call = instance.begin_call(text_of(&body, "number"), text_of(&body, "text"));
+    let behaviour = instance.behaviour_for(&body);
+    let answer = behave(Arc::clone(&instance), body, behaviour).await;
+    if !answer.is_never() {
+        instance.end_call(call);
+    }
+    answer
+}
+
+async fn behave(instance: Arc<InstanceState>, body: Value, behaviour: SendBehaviour) -> Answer {
     if let Some(refusal) = refusal_of_number_check(&behaviour, &body) {
         return refusal;
     }
@@ -31,6 +38,10 @@ pub(super) async fn send_text(instance: Arc<InstanceState>, body: Value) -> Answ
             let answer = send.take().await;
             let_pass(duration).await;
             answer
+        }
+        SendBehaviour::LateOk(duration) => {
+            let_pass(duration).await;
+            send.take().await
         }
         SendBehaviour::HoldThenOk(gate) => {
             gate.pass().await;
@@ -49,6 +60,7 @@ pub(super) async fn send_text(instance: Arc<InstanceState>, body: Value) -> Answ
             send.take().await;
             Answer::cut()
         }
+        SendBehaviour::TakeThenCutMidBody => send.take().await.cut_mid_body(),
         SendBehaviour::TakeThen400(message) => {
             send.take().await;
             error(400, json!([message]))
@@ -134,14 +146,15 @@ impl Send {
         let line = &self.instance.line;
         let data = line.api_message(&sent.remote_jid, &sent.id, &sent.text, sent.at);
         self.instance.remember(&data);
+        let echo = self.instance.echo_for(&sent);
         self.instance.sent.push(sent);
-        self.echo(&data).await;
+        self.echo(echo, &data).await;
         Answer::json(201, &data)
     }
 
-    async fn echo(&self, data: &Value) {
-        let echo = *lock(&self.instance.echo);
+    async fn echo(&self, echo: Echo, data: &Value) {
         let outgoing = self.instance.outgoing("send.message", data.clone());
+        let copy = self.instance.outgoing("messages.upsert", data.clone());
         let instance = Arc::clone(&self.instance);
         match echo {
             Echo::Never => {}
@@ -153,6 +166,19 @@ impl Send {
                     let_pass(delay).await;
                     outgoing.deliver(instance).await;
                 });
+            }
+            Echo::HoldUntil(gate) => {
+                tokio::spawn(async move {
+                    gate.pass().await;
+                    outgoing.deliver(instance).await;
+                });
+            }
+            Echo::AsUpsert => {
+                tokio::spawn(copy.deliver(instance));
+            }
+            Echo::AsBoth => {
+                tokio::spawn(outgoing.deliver(Arc::clone(&instance)));
+                tokio::spawn(copy.deliver(instance));
             }
             Echo::Before => {
                 if !outgoing.attempt(&instance, 1).await {

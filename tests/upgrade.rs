@@ -1,0 +1,300 @@
+//! The upgrade from 0.1.0: a database that was upgraded has what a fresh one has, every row is kept,
+//! and who writes meanwhile waits instead of being lost. What the new version does is not its matter.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use postgres::Client;
+use serde_json::Value;
+use support::scene::{base_url, columns_of_model, insert_tenant, webhook_of};
+use support::worker::wait_for_worker;
+use support::{
+    Database, EvolutionOptions, FakeEvolution, FakeLlm, LlmOptions, ModelServer, PATIENCE, Relay,
+    Scene, shared_cluster, wait_until,
+};
+
+const ANA: &str = "5511999990001";
+const BIA: &str = "5511999990002";
+const CLARA: &str = "5511999990003";
+
+/// What a fresh installation and an upgraded one are compared by: each query lists, as text, all of
+/// one kind that belongs to the schema.
+const CATALOG: [(&str, &str); 11] = [
+    (
+        "columns",
+        "SELECT concat_ws(' ', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull,
+                attidentity, attgenerated, attstorage, attcollation, attacl, pg_get_expr(adbin, adrelid))
+           FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+           JOIN pg_class c ON c.oid = attrelid AND relnamespace = 'whaply'::regnamespace WHERE attnum > 0",
+    ),
+    (
+        "constraints",
+        "SELECT concat_ws(' ', conrelid::regclass, conname, convalidated, pg_get_constraintdef(oid))
+           FROM pg_constraint WHERE connamespace = 'whaply'::regnamespace",
+    ),
+    (
+        "indexes",
+        "SELECT concat_ws(' ', pg_get_indexdef(indexrelid), indisvalid, indisprimary)
+           FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE relnamespace = 'whaply'::regnamespace",
+    ),
+    (
+        "triggers",
+        "SELECT concat_ws(' ', pg_get_triggerdef(t.oid), tgenabled)
+           FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+          WHERE relnamespace = 'whaply'::regnamespace AND NOT tgisinternal",
+    ),
+    (
+        "functions",
+        "SELECT concat_ws(' ', pg_get_functiondef(oid), proowner::regrole, proacl)
+           FROM pg_proc WHERE pronamespace = 'whaply'::regnamespace",
+    ),
+    (
+        "views",
+        "SELECT concat_ws(' ', oid::regclass, reloptions, pg_get_viewdef(oid))
+           FROM pg_class WHERE relnamespace = 'whaply'::regnamespace AND relkind = 'v'",
+    ),
+    (
+        "relations",
+        "SELECT concat_ws(' ', oid::regclass, relkind, relpersistence, relrowsecurity, reloptions,
+                relowner::regrole, relacl)
+           FROM pg_class WHERE relnamespace = 'whaply'::regnamespace",
+    ),
+    (
+        "sequences",
+        "SELECT concat_ws(' ', to_jsonb(s) - 'seqrelid', seqrelid::regclass)
+           FROM pg_sequence s JOIN pg_class c ON c.oid = seqrelid WHERE relnamespace = 'whaply'::regnamespace",
+    ),
+    (
+        "comments",
+        "SELECT concat_ws(' ', named.type, named.identity, description)
+           FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) AS named
+          WHERE named.identity LIKE '%whaply%'",
+    ),
+    (
+        "members",
+        "SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend
+          WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'whaply')",
+    ),
+    (
+        "what pg_dump keeps",
+        "SELECT concat_ws(' ', member::regclass, condition) FROM pg_extension,
+                unnest(extconfig, extcondition) AS kept (member, condition) WHERE extname = 'whaply'",
+    ),
+];
+
+/// A row in every table, in every state that 0.1.0 leaves them in.
+const ROWS_OF_0_1_0: &str = "
+    INSERT INTO whaply.tenants (instance_name, evo_server_url, mode, test_chats, debounce, auto_reply_texts)
+    VALUES ('loja', 'http://127.0.0.1:1', 'draft', '{5511999990001}', '7 s', '{Bom dia!}'),
+           ('outra', 'http://127.0.0.1:1', 'off', NULL, NULL, NULL);
+    INSERT INTO whaply.sessions (tenant_id, chat_id, is_paused, pause_reason, last_human_at, paused_until, contact_name)
+    VALUES (1, 'open', false, NULL, NULL, NULL, 'Maria'),
+           (1, 'taken', true, 'human_takeover', now(), NULL, 'Zé'),
+           (1, 'held', true, 'manual_pause', NULL, NULL, NULL),
+           (1, 'failed', true, 'ai_failed', NULL, now() + interval '1 hour', NULL);
+    INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) VALUES (1, '100000000000001@lid', 'open');
+    INSERT INTO whaply.messages (tenant_id, chat_id, message_id, from_me, text, raw, sender, status, deleted_at)
+    SELECT 1, 'open', 'M-' || sender, sender <> 'customer', 'Olá', '{\"event\": \"messages.upsert\"}'::jsonb, sender, 'READ', NULL
+      FROM unnest('{customer,owner,assistant,operator,other,auto_reply}'::text[]) AS sender
+    UNION ALL SELECT 1, 'open', 'M-early', false, NULL, NULL, NULL, NULL, now();
+    INSERT INTO whaply.processed_events (tenant_id, message_id, event_type, action_taken)
+    SELECT 1, message_id, 'messages.upsert', 'ai_queued' FROM whaply.messages;
+    INSERT INTO whaply.replies (tenant_id, chat_id, state, due_at, first_sent_at, text, answered_at)
+    SELECT 1, 'open', state, now(), now(), 'Sim', now()
+      FROM unnest('{waiting,sent,drafted,superseded,cancelled,failed}'::text[]) AS state;
+    INSERT INTO whaply.deliveries (tenant_id, chat_id, reply_id, kind, text, state, message_id)
+    SELECT 1, 'open', 2, 'reply', 'Sim', state, 'D-' || state
+      FROM unnest('{pending,uncertain,sent,cancelled,failed}'::text[]) AS state";
+
+fn database_of_0_1_0(prefix: &str) -> Database {
+    let db = shared_cluster().create_empty_database(prefix);
+    db.execute("CREATE EXTENSION whaply VERSION '0.1.0'");
+    db
+}
+
+fn upgrade(db: &Database) {
+    db.execute("ALTER EXTENSION whaply UPDATE");
+    let is_newest = "SELECT extversion = default_version FROM pg_extension, pg_available_extensions
+                      WHERE extname = 'whaply' AND name = 'whaply'";
+    assert!(db.value::<bool>(is_newest, &[]));
+}
+
+#[track_caller]
+fn assert_same_catalog(upgraded: &Database, fresh: &Database) {
+    for (kind, sql) in CATALOG {
+        let [ours, expected] = [upgraded, fresh].map(|db| {
+            let listed: Vec<String> = db.column(sql, &[]);
+            listed.into_iter().collect::<BTreeSet<_>>()
+        });
+        assert!(!expected.is_empty(), "{kind}: the query lists nothing");
+        let missing: Vec<_> = expected.difference(&ours).collect();
+        let extra: Vec<_> = ours.difference(&expected).collect();
+        assert!(
+            missing.is_empty() && extra.is_empty(),
+            "{kind}: missing {missing:#?}, extra {extra:#?}"
+        );
+    }
+}
+
+/// Every row of every table of the extension, and where its sequences stand.
+fn contents(db: &Database) -> Vec<(String, Vec<Value>)> {
+    let members: Vec<String> = db.column(
+        "SELECT member::regclass::text FROM pg_extension, unnest(extconfig) AS member
+          WHERE extname = 'whaply' ORDER BY 1",
+        &[],
+    );
+    let rows = |member: String| {
+        let columns = if member.ends_with("_seq") { "last_value, is_called" } else { "*" };
+        let sql =
+            format!("SELECT to_jsonb(r) FROM (SELECT {columns} FROM {member}) r ORDER BY r::text");
+        let rows = db.column(&sql, &[]);
+        (member, rows)
+    };
+    members.into_iter().map(rows).collect()
+}
+
+/// A row after the upgrade: what it had, and what is new in it as a new row would have it.
+#[track_caller]
+fn assert_kept(table: &str, before: &Value, after: &Value) {
+    let (before, after) = (before.as_object().expect("a row"), after.as_object().expect("a row"));
+    for (column, value) in after {
+        match before.get(column) {
+            Some(kept) => assert_eq!(value, kept, "{table}.{column}"),
+            None => assert!(
+                value.is_null() || column == "confirmed" && value == true,
+                "{table}.{column}: {value}"
+            ),
+        }
+    }
+    assert!(before.keys().all(|column| after.contains_key(column)), "{table} lost a column");
+}
+
+#[test]
+fn an_upgraded_database_has_what_a_fresh_one_has_and_keeps_every_row() {
+    let db = database_of_0_1_0("upgraded");
+    // It would work on what is open.
+    db.value::<bool>("SELECT whaply.stop_worker()", &[]);
+    db.execute(ROWS_OF_0_1_0);
+    let before = contents(&db);
+    let empty: Vec<_> = before.iter().filter(|(_, rows)| rows.is_empty()).collect();
+    assert!(empty.is_empty(), "the test fills every table: {empty:?}");
+    upgrade(&db);
+    let after = contents(&db);
+    assert_eq!(after.len(), before.len());
+    for ((table, rows), (_, now)) in before.iter().zip(&after) {
+        assert_eq!(now.len(), rows.len(), "{table}");
+        rows.iter().zip(now).for_each(|(row, now)| assert_kept(table, row, now));
+    }
+    assert_same_catalog(&db, &shared_cluster().create_database("fresh"));
+}
+
+#[test]
+#[should_panic(expected = "comments: missing")]
+fn the_comparison_of_catalogs_notices_a_difference() {
+    let [db, fresh] = ["other", "fresh"].map(|prefix| shared_cluster().create_database(prefix));
+    db.execute("COMMENT ON COLUMN whaply.tenants.mode IS 'Something else'");
+    assert_same_catalog(&db, &fresh);
+}
+
+/// A scene whose tables are of 0.1.0, as after the new package was installed and the server restarted.
+fn scene_of_0_1_0(prefix: &str) -> Scene {
+    let db = database_of_0_1_0(prefix);
+    let relay = Relay::start(&db);
+    let llm = FakeLlm::start_with(LlmOptions::default());
+    // An upgrade on a busy machine may take some of its retries.
+    let evolution =
+        FakeEvolution::start(EvolutionOptions { retry_scale: 0.1, ..EvolutionOptions::default() });
+    let shop = evolution.create_instance("loja-demo");
+    let model = ModelServer::At {
+        url: base_url("openai", &llm.url()),
+        model: "fake-model".to_owned(),
+        key: Some("key-of-the-tenant".to_owned()),
+    };
+    let mut columns = columns_of_model("openai", &model);
+    let line = [
+        ("instance_name", shop.name().to_owned()),
+        ("evo_server_url", evolution.url()),
+        ("evo_api_key", shop.token().to_owned()),
+        ("debounce", "0".to_owned()),
+    ];
+    columns.extend(line.map(|(name, value)| (name.to_owned(), value)));
+    let tenant_id = insert_tenant(&db, &columns);
+    shop.set_webhook(webhook_of(&db, tenant_id, &relay.url()));
+    Scene { db, relay, llm, evolution, shop, tenant_id }
+}
+
+/// What 0.1.0 has left: a chat that waits for its answer, one that the owner has, and an archive
+/// that the user made.
+const LEFT_BY_0_1_0: &str = "
+    INSERT INTO whaply.sessions (tenant_id, chat_id, is_paused, pause_reason, last_human_at, reply_jid)
+    VALUES (1, '5511999990001@s.whatsapp.net', false, NULL, NULL, '5511999990001@s.whatsapp.net'),
+           (1, '5511999990002@s.whatsapp.net', true, 'human_takeover', now(), '5511999990002@s.whatsapp.net');
+    INSERT INTO whaply.messages (tenant_id, chat_id, message_id, text, sender)
+    VALUES (1, '5511999990001@s.whatsapp.net', 'ASKED-BEFORE', 'Tem bolo?', 'customer');
+    INSERT INTO whaply.processed_events (tenant_id, message_id, event_type, action_taken)
+    VALUES (1, 'ASKED-BEFORE', 'messages.upsert', 'ai_queued');
+    INSERT INTO whaply.replies (tenant_id, chat_id, due_at, first_sent_at)
+    VALUES (1, '5511999990001@s.whatsapp.net', now(), now());
+    CREATE TABLE whaply.messages_archive (LIKE whaply.messages INCLUDING ALL)";
+
+#[test]
+fn webhooks_between_the_new_library_and_the_upgrade_are_not_lost_and_what_was_open_is_finished() {
+    let scene = scene_of_0_1_0("through");
+    scene.db.execute(LEFT_BY_0_1_0);
+    let worker = wait_for_worker(&scene.db);
+    let said = scene.shop.customer_says(CLARA, "E torta?");
+    let refused = said.wait_for_attempts(1, PATIENCE).remove(0);
+    assert_eq!(refused.status, Some(503), "{refused:#?}");
+    assert!(refused.body.contains("ALTER EXTENSION whaply UPDATE"), "{refused:#?}");
+    assert_eq!(scene.shop.sent().len(), 0);
+
+    upgrade(&scene.db);
+    said.delivered();
+    wait_until("both answers", PATIENCE, || scene.shop.sent().len() >= 2);
+    scene.shop.customer_says(BIA, "Ana?").delivered();
+    scene.somebody_else_is_answered();
+    let counts = [ANA, BIA, CLARA].map(|chat| scene.texts_to(chat).len());
+    assert_eq!(counts, [1, 0, 1]);
+    assert_eq!(scene.session(BIA).pause_reason.as_deref(), Some("human_takeover"));
+    assert_eq!(wait_for_worker(&scene.db), worker, "it is the same process");
+
+    scene.shop.owner_types(BIA, "#bot").delivered();
+    scene.db.execute("UPDATE whaply.messages SET created_at = now() - interval '9 days'");
+    let messages: i64 = scene.db.value("SELECT count(*) FROM whaply.messages", &[]);
+    assert_eq!(scene.db.value::<i64>("SELECT whaply.archive_messages(7)", &[]), messages);
+    let archived = "SELECT count(*) FROM whaply.messages_archive WHERE sender IS NOT NULL";
+    assert_eq!(scene.db.value::<i64>(archived, &[]), messages);
+    let commands = "SELECT count(*) FROM whaply.messages_archive WHERE sender = 'command'";
+    assert_eq!(scene.db.value::<i64>(commands, &[]), 1);
+}
+
+/// A session that has read one table, and will want another before it ends.
+fn reading(db: &Database, table: &str) -> Client {
+    let mut client = db.connect();
+    let begun = client.batch_execute(&format!("BEGIN; SELECT FROM whaply.{table}"));
+    begun.expect("a table can be read");
+    client
+}
+
+#[test]
+fn the_upgrade_lets_transactions_past_that_hold_its_tables() {
+    let db = database_of_0_1_0("busy");
+    wait_for_worker(&db);
+    let mut readers =
+        ["sessions", "messages", "health", "replies"].map(|table| reading(&db, table));
+    thread::scope(|scope| {
+        let upgrading = scope.spawn(|| upgrade(&db));
+        wait_until("the upgrade to be under way", PATIENCE, || {
+            let sql = "SELECT count(*) > 0 FROM pg_stat_activity
+                        WHERE datname = current_database() AND query LIKE 'ALTER EXTENSION%'";
+            db.value::<bool>(sql, &[])
+        });
+        for reader in &mut readers {
+            // With the locks of both in the wrong order, one of the two would fail.
+            let read = reader
+                .batch_execute("SELECT FROM whaply.tenants; SELECT FROM whaply.replies; COMMIT");
+            read.expect("nothing that holds the tables fails");
+        }
+        upgrading.join().expect("the upgrade ends when they have");
+    });
+}
