@@ -184,3 +184,28 @@ fn an_answer_to_a_call_during_a_send_is_told_from_the_echo_when_the_send_ends() 
     scene.wait_for_action(&question.id, "ai_replied");
     assert!(!scene.session(MARIA).is_paused);
 }
+
+/// The customer is known by the LID alone; an operator writes to the phone number, and WhatsApp says
+/// that both are one.
+#[test]
+fn an_echo_under_the_name_of_another_chat_is_ours_and_makes_the_two_one() {
+    for (prefix, echo) in [("united_before", Echo::Before), ("united_with", Echo::With)] {
+        let scene = Scene::start(shared_cluster(), prefix);
+        let lid = Person::with_lid("100000000000001");
+        let question = scene.shop.customer_says(lid.clone(), "Hi").delivered();
+        scene.wait_for_action(&question.id, "ai_replied");
+        scene.shop.set_echo(echo);
+        scene.shop.next_send(SendBehaviour::OkAs(lid.jid().to_owned()));
+        let send = "SELECT whaply.send_message('loja-demo', $1, 'Your cake is ready')";
+        scene.db.value::<i64>(send, &[&MARIA]);
+        let sent = scene.shop.wait_for_sent(2, PATIENCE).remove(1);
+        scene.shop.wait_for_echo(&sent.id, PATIENCE);
+        scene.wait_until_idle();
+        assert_eq!(scene.action(&sent.id).as_deref(), Some("own_echo"));
+        assert_eq!(scene.message(&sent.id).sender.as_deref(), Some("operator"));
+        let by_phone = scene.shop.customer_says(MARIA, "Thanks!").delivered();
+        scene.wait_for_action(&by_phone.id, "ai_replied");
+        assert_eq!(scene.message(&by_phone.id).chat_id, lid.jid(), "one chat under both names");
+        assert!(!scene.session(lid).is_paused);
+    }
+}

@@ -168,6 +168,24 @@ fn learn(tenant: &Tenant, chat: &Chat, message: &Message) -> Result<()> {
     Ok(())
 }
 
+/// WhatsApp took a message for this chat, whose session the caller has locked, under another JID:
+/// whoever has a chat under that is the same person. The chat that is left; None: somebody holds the
+/// other one.
+pub fn unite(chat: &Chat, jid: &str) -> Result<Option<Chat>> {
+    let names = [chat.chat_id.clone(), jid.to_owned()];
+    let known = chat_aliases::sessions_of(chat.tenant_id, &names)?;
+    let [older, younger] = known.as_slice() else { return Ok(Some(chat.clone())) };
+    let named = |chat_id: &String| Chat { tenant_id: chat.tenant_id, chat_id: chat_id.clone() };
+    let (older, younger) = (named(older), named(younger));
+    for one in [&older, &younger] {
+        if sessions::try_lock(one)?.is_none() {
+            return Ok(None);
+        }
+    }
+    merge(&older, &younger)?;
+    Ok(Some(older))
+}
+
 /// Learns that a LID and a phone number are one person, where one of them has a session.
 pub fn learn_pairs(tenant_id: i32, pairs: &[(Jid, Jid)]) -> Result<()> {
     for (lid, phone) in pairs {

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::message::{Arrival, facts_of, time_of};
+use super::message::{Arrival, facts_of, is_perhaps_in_flight, time_of};
 use crate::conversation::{ChatFacts, decide};
 use crate::error::Result;
 use crate::settings;
@@ -20,7 +20,8 @@ pub fn settle_all(now: DateTime<Utc>) -> Result<usize> {
             continue;
         }
         // A merge was faster than this lock: found again under the name that is left.
-        let name_today = chat_aliases::sessions_of(chat.tenant_id, &[chat.chat_id.clone()])?;
+        let name_today =
+            chat_aliases::sessions_of(chat.tenant_id, std::slice::from_ref(&chat.chat_id))?;
         if name_today.first().is_some_and(|name| *name != chat.chat_id) {
             continue;
         }
@@ -38,6 +39,9 @@ fn settle(chat: &Chat, pending: &PendingEcho, now: DateTime<Utc>) -> Result<()> 
     let Some(tenant) = tenants::by_id(chat.tenant_id, &settings::behaviour())? else {
         return Ok(());
     };
+    if is_perhaps_in_flight(message, chat.tenant_id)? {
+        return Ok(());
+    }
     let sent_at = time_of(message, now);
     let session = sessions::lock(chat)?;
     let known = facts_of(&tenant, chat, session.as_ref(), message, sent_at, now)?;

@@ -135,7 +135,9 @@ pub fn facts_of(
             || given_up(chat, message, sent_at)?.is_some());
     Ok(ChatFacts {
         is_our_delivery: is_ours,
-        send_in_flight: from_us && deliveries::in_flight(tenant.id, chat_id)?,
+        send_in_flight: from_us
+            && (deliveries::in_flight(tenant.id, chat_id)?
+                || is_perhaps_in_flight(message, tenant.id)?),
         is_paused: session.is_some_and(|session| session.is_paused),
         is_test_chat: is_test_chat(tenant, chat, message)?,
         last_human_at: session.and_then(|session| session.last_human_at),
@@ -152,6 +154,15 @@ fn given_up(chat: &Chat, message: &Message, sent_at: DateTime<Utc>) -> Result<Op
     match message.content.text.as_deref().filter(|_| by_machine) {
         Some(text) => late_echoes::given_up(chat, text, sent_at + CLOCK_SLACK),
         None => Ok(None),
+    }
+}
+
+/// The echo of a call that has not ended may name a JID that is another chat so far.
+pub fn is_perhaps_in_flight(message: &Message, tenant_id: i32) -> Result<bool> {
+    let by_machine = message.kind == MessageEvent::Send || message.is_made_by_evolution();
+    match message.content.text.as_deref().filter(|_| by_machine) {
+        Some(text) => late_echoes::is_in_flight_somewhere(tenant_id, text),
+        None => Ok(false),
     }
 }
 

