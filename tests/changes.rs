@@ -201,3 +201,22 @@ fn the_content_of_a_placeholder_that_comes_first_is_not_undone_by_it() {
     scene.wait_for_action(&id, "ai_replied");
     assert_eq!(all_texts(&scene), ["Answer 1 to: Are you open?"]);
 }
+
+/// The echo is lost, and somebody of the business edits the message before Evolution has answered.
+#[test]
+fn an_edit_of_our_own_message_that_comes_before_its_answer_leaves_it_ours() {
+    let scene = Scene::start(shared_cluster(), "own_edit");
+    let sending = Gate::closed();
+    scene.shop.set_echo(support::Echo::Never);
+    scene.shop.next_send(SendBehaviour::TakeThenHold(sending.clone()));
+    let question = text_arrives(&scene, &phone_message_id(), "Are you open?");
+    sending.wait_until_reached(PATIENCE);
+    let sent = scene.shop.sent().remove(0);
+    let edit = edit_arrives(&scene, &sent.id, "Until six", Utc::now());
+    assert_eq!(answer_to(&edit), "edited_early");
+    sending.release();
+    scene.wait_for_action(&question.id, "ai_replied");
+    let message = scene.message(&sent.id);
+    assert_eq!((message.from_me, message.sender.as_deref()), (true, Some("assistant")));
+    assert_eq!(message.text.as_deref(), Some("Until six"));
+}

@@ -53,3 +53,23 @@ fn the_echo_of_a_send_that_was_begun_before_two_chats_became_one_is_no_other_sen
     assert!(!scene.session(MARIA).is_paused, "nobody took over");
     assert_eq!(scene.message(&sent.id).sender.as_deref(), Some("assistant"));
 }
+
+/// What was asked and taken back during a send is older than what the next reply is opened for.
+#[test]
+fn a_question_taken_back_during_a_send_ends_with_the_next_reply() {
+    let scene = Scene::start(shared_cluster(), "taken_back");
+    let sending = Gate::closed();
+    scene.shop.next_send(SendBehaviour::HoldThenOk(sending.clone()));
+    let seconds = std::time::Duration::from_secs;
+    scene.shop.customer_said(MARIA, "Are you open?", seconds(60)).delivered();
+    sending.wait_until_reached(PATIENCE);
+    let taken_back = scene.shop.customer_said(MARIA, "Or not?", seconds(30)).delivered();
+    scene.shop.customer_deletes(MARIA, &taken_back).delivered();
+    let next = scene.shop.customer_says(MARIA, "On Sunday?").delivered();
+    sending.release();
+    scene.wait_for_action(&next.id, "ai_replied");
+    scene.wait_until_idle();
+    assert_ne!(scene.action(&taken_back.id).as_deref(), Some("ai_queued"), "nothing is left open");
+    let asked = scene.llm.requests()[1].last_user_text();
+    assert!(!asked.contains("Or not?"), "{asked}");
+}

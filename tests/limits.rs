@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use support::scene::webhook_of;
 use support::{
-    FakeLlm, Instance, LlmBehaviour, LlmOptions, Person, Scene, SceneOptions, shared_cluster,
+    Cluster, ClusterOptions, FakeLlm, Instance, LlmBehaviour, LlmOptions, Person, Scene,
+    SceneOptions, SendBehaviour, shared_cluster, wait_until,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -79,6 +80,29 @@ fn a_tenant_whose_model_server_is_dead_delays_no_other() {
     }
     assert_eq!(scene.shop.sent().len(), 0);
     assert_eq!(dead.requests().len(), MAX_IN_FLIGHT, "no call has ended, so no other began");
+}
+
+/// Its Evolution takes every call and never ends one. Without a limit it would have every thread.
+#[test]
+fn a_tenant_whose_evolution_is_dead_delays_no_other() {
+    const MOST_SENDS: usize = 4;
+    let options = ClusterOptions::default().with("whaply.worker_threads", "8");
+    let cluster = Cluster::start(options.with("whaply.send_timeout", "5min"));
+    let options = SceneOptions::default().with("max_in_flight", &MOST_SENDS.to_string());
+    let scene = Scene::start_with(&cluster, "dead_evolution", options);
+    let neighbour = neighbour_of(&scene);
+    scene.shop.decide_sends(|_| SendBehaviour::Hang);
+    many_customers_ask(&scene.shop);
+    let answered = "SELECT count(*) FROM whaply.replies WHERE state = 'sending'";
+    wait_until("every answer to be written", LIMIT, || {
+        scene.db.value::<i64>(answered, &[]) == MANY_CHATS as i64
+    });
+    for number in 1..=3 {
+        neighbour.customer_says("5511999990003", "Sou de outra loja?").delivered();
+        neighbour.wait_for_sent(number, LIMIT);
+    }
+    assert_eq!(scene.shop.send_calls().len(), MOST_SENDS, "no call has ended, so no other began");
+    assert_eq!(scene.shop.sent().len(), 0);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use support::worker::wait_for_worker;
 use support::{PATIENCE, Scene, SceneOptions, SendBehaviour, shared_cluster, wait_until};
 
 const MARIA: &str = "5511999990001";
@@ -65,13 +66,19 @@ fn what_was_generated_is_sent_once_the_line_is_open_again() {
     assert_eq!(scene.deliveries()[0].attempt, 1);
 }
 
+/// Evolution would still call it closed, if anybody asked.
 #[test]
 fn a_customers_message_proves_that_the_line_is_open() {
     let scene = Scene::start(shared_cluster(), "proof");
+    wait_for_worker(&scene.db);
+    assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]), "nobody asks meanwhile");
     scene.shop.connection_becomes("close").delivered();
-    scene.shop.set_connection("open");
     let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
+    let state = "SELECT connection_state FROM whaply.tenants";
+    assert_eq!(scene.db.value::<String>(state, &[]), "open");
+    assert!(scene.db.value::<bool>("SELECT whaply.start_worker()", &[]));
     scene.wait_for_action(&question.id, "ai_replied");
+    assert_eq!(polls(&scene), 0);
 }
 
 /// An operator's message does not obey pauses, but it needs the line as any other does.

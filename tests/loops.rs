@@ -125,6 +125,27 @@ fn zero_is_no_limit() {
     }
 }
 
+#[test]
+fn the_limits_of_the_settings_hold_where_the_tenant_names_none() {
+    for (prefix, setting) in
+        [("guc_chat", "answers_per_chat"), ("guc_tenant", "answers_per_tenant")]
+    {
+        let scene = scene_with(prefix, &[]);
+        let name = scene.db.name();
+        scene.db.execute(&format!("ALTER DATABASE {name} SET whaply.{setting} = 1"));
+        let restart = "SELECT whaply.stop_worker() AND whaply.start_worker()";
+        assert!(scene.db.value::<bool>(restart, &[]));
+        ask_once_too_often(&scene);
+        assert!(scene.replies()[1].why().contains(setting), "{}", scene.replies()[1].why());
+        let session = scene.session(MARIA);
+        assert_eq!(session.pause_reason.as_deref(), Some("loop_guard"));
+        scene.set_tenant(&format!("{setting} = 5"));
+        let resume = "SELECT whaply.resume_session('loja-demo', $1)";
+        assert!(scene.db.value::<bool>(resume, &[&MARIA]));
+        assert_eq!(asked(&scene, MARIA, "And now?"), "ai_replied", "the tenant's own counts");
+    }
+}
+
 /// Waits until the time of Maria's pause is over.
 #[track_caller]
 fn wait_for_the_end_of_the_pause(scene: &Scene) {
@@ -133,13 +154,19 @@ fn wait_for_the_end_of_the_pause(scene: &Scene) {
     wait_until("the pause to be over", PATIENCE, || scene.db.value::<bool>(over, &[]));
 }
 
+/// Nobody writes, nobody calls anything.
+#[track_caller]
+fn wait_until_the_worker_ended_the_pause(scene: &Scene) {
+    wait_until("the pause to be ended", PATIENCE, || !scene.session(MARIA).is_paused);
+}
+
 #[test]
 fn a_pause_of_the_loop_guard_ends_by_itself_where_no_human_ever_wrote() {
     let columns = [("answers_per_chat", "1"), ("auto_resume_after", "1 s")];
     let scene = scene_with("guard_ends", &columns);
     ask_once_too_often(&scene);
     assert!(scene.replies()[1].why().contains("loop_guard"));
-    wait_for_the_end_of_the_pause(&scene);
+    wait_until_the_worker_ended_the_pause(&scene);
     scene.set_tenant("answer_window = '1 ms'");
     assert_eq!(asked(&scene, MARIA, "Are you still there?"), "ai_replied");
     assert!(!scene.session(MARIA).is_paused);
@@ -160,7 +187,7 @@ fn a_pause_after_a_failure_ends_by_itself_where_no_human_ever_wrote() {
     let scene = scene_with("failure_ends", &[("auto_resume_after", "1 s")]);
     scene.llm.next(LlmBehaviour::WrongKey);
     assert_eq!(asked(&scene, MARIA, "Are you open?"), "ai_failed");
-    wait_for_the_end_of_the_pause(&scene);
+    wait_until_the_worker_ended_the_pause(&scene);
     assert_eq!(asked(&scene, MARIA, "Are you still there?"), "ai_replied");
     assert!(!scene.session(MARIA).is_paused);
 }
@@ -174,4 +201,27 @@ fn the_owner_who_writes_during_the_pause_of_the_loop_guard_has_the_chat() {
     let session = scene.session(MARIA);
     assert_eq!(session.pause_reason.as_deref(), Some("human_takeover"));
     assert_eq!(session.paused_until, None, "now the owner's silence ends it");
+}
+
+/// A server whose address cannot be read fails at the claim, a wrong key when the model answers.
+#[test]
+fn a_machine_that_answers_the_fallback_text_ends() {
+    for (prefix, url) in [("fallback_key", None), ("fallback_url", Some("http://host:eighty/v1"))] {
+        let columns = [
+            ("answers_per_chat", "2"),
+            ("on_failure", "fallback"),
+            ("fallback_text", "We will answer soon"),
+        ];
+        let columns: Vec<_> =
+            columns.into_iter().chain(url.map(|url| ("llm_base_url", url))).collect();
+        let scene = scene_with(prefix, &columns);
+        (0..3).for_each(|_| scene.llm.next(LlmBehaviour::WrongKey));
+        let actions: Vec<String> = (0..3)
+            .map(|_| asked(&scene, MARIA, "We are closed and will answer you soon"))
+            .collect();
+        assert_eq!(actions, ["ai_failed", "ai_failed", "cancelled_paused"], "{prefix}");
+        assert_eq!(scene.session(MARIA).pause_reason.as_deref(), Some("loop_guard"));
+        scene.wait_until_idle();
+        assert_eq!(scene.texts_to(MARIA), ["We will answer soon"; 2]);
+    }
 }

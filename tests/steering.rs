@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use support::{Echo, PATIENCE, Scene, SceneOptions, SendBehaviour, shared_cluster};
+use support::{Echo, PATIENCE, Scene, SceneOptions, SendBehaviour, shared_cluster, wait_until};
 
 const MARIA: &str = "5511999990001";
 
@@ -134,6 +134,42 @@ fn an_owner_who_wrote_before_the_pairing_keeps_the_chat() {
     };
     let history = serde_json::Value::Array(vec![said(600)]);
     scene.shop.emit("messages.set", history).delivered();
+    let question = scene.shop.customer_says(MARIA, "Thanks!").delivered();
+    assert_eq!(scene.action(&question.id).as_deref(), Some("ignored_paused"));
+}
+
+/// A reaction says nothing, also while nobody can tell yet whose it is.
+#[test]
+fn a_reaction_of_the_owner_during_a_send_is_nobodys_turn() {
+    let scene = Scene::start(shared_cluster(), "reaction");
+    let sending = support::Gate::closed();
+    scene.shop.next_send(SendBehaviour::TakeThenHold(sending.clone()));
+    let question = scene.shop.customer_says(MARIA, "Hi").delivered();
+    sending.wait_until_reached(PATIENCE);
+    let line = scene.shop.line();
+    let mut data = line.owner_message(&MARIA.into(), "AC0002", "", chrono::Utc::now());
+    data["message"] = serde_json::json!({ "reactionMessage": { "text": "👍" } });
+    data["messageType"] = "reactionMessage".into();
+    let reaction = scene.shop.emit("messages.upsert", data).delivered();
+    assert_eq!(scene.action(&reaction.id).as_deref(), Some("pending_echo"));
+    sending.release();
+    scene.wait_for_action(&reaction.id, "ignored_type");
+    scene.wait_for_action(&question.id, "ai_replied");
+    let stored = "SELECT count(*) FROM whaply.messages WHERE message_id = $1";
+    assert_eq!(scene.db.value::<i64>(stored, &[&reaction.id]), 0);
+    assert!(!scene.session(MARIA).is_paused);
+}
+
+/// An operator's pause ends, but the owner wrote in it: the chat stays with the owner.
+#[test]
+fn the_owner_who_writes_during_a_timed_pause_is_not_interrupted_at_its_end() {
+    let scene = Scene::start(shared_cluster(), "timed_takeover");
+    let pause = "SELECT whaply.pause_session('loja-demo', $1, 'lunch', '1 s')";
+    scene.db.value::<bool>(pause, &[&MARIA]);
+    let typed = scene.shop.owner_types(MARIA, "Let me see").delivered();
+    scene.wait_for_action(&typed.id, "paused");
+    let over = "SELECT clock_timestamp() > created_at + interval '2 s' FROM whaply.sessions";
+    wait_until("the operator's pause to be over", PATIENCE, || scene.db.value::<bool>(over, &[]));
     let question = scene.shop.customer_says(MARIA, "Thanks!").delivered();
     assert_eq!(scene.action(&question.id).as_deref(), Some("ignored_paused"));
 }

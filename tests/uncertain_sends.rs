@@ -274,3 +274,21 @@ fn a_lost_send_is_not_made_again_while_the_line_is_closed() {
     assert_eq!(scene.shop.sent().len(), 2, "once");
     assert_eq!(scene.deliveries()[1].attempt, 1);
 }
+
+/// The worker dies during the call, and afterwards nobody can be asked: the chat does not wait for ever.
+#[test]
+fn a_lost_send_that_evolution_cannot_be_asked_for_is_held_when_its_time_is_over() {
+    let scene = scene_with_history(impatient_cluster(), "never_asked", SceneOptions::default());
+    scene.shop.set_echo(Echo::Never);
+    let sending = Gate::closed();
+    scene.shop.next_send(SendBehaviour::HoldThenOk(sending.clone()));
+    scene.shop.customer_says(MARIA, "Are you open?").delivered();
+    sending.wait_until_reached(PATIENCE);
+    assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
+    scene.set_tenant("evo_server_url = 'http://127.0.0.1:1', reply_expiry = '1 s'");
+    assert!(scene.db.value::<bool>("SELECT whaply.start_worker()", &[]));
+    let reply = scene.wait_for_reply("failed");
+    assert!(reply.why().contains("held") && reply.why().contains("asked"), "{}", reply.why());
+    assert_eq!(scene.deliveries()[1].attempt, 1);
+    assert_eq!(scene.session(MARIA).pause_reason.as_deref(), Some("ai_failed"));
+}

@@ -77,3 +77,44 @@ fn a_tenant_may_trust_what_cannot_be_verified() {
     scene.wait_for_action("wamid.FAKE0001", "ai_replied");
     scene.wait_for_action("wamid.FAKE0002", "ai_replied");
 }
+
+/// An id of WhatsApp's with the customer's number inside; `place` tells one from another.
+fn id_of(who: &str, place: usize) -> String {
+    let last_digit = if who == MARIA { "MR" } else { "Mh" };
+    format!("wamid.HBgNNTUxMTk5OTk5MDAw{last_digit}UCABIYFDNB4811DA4EC1F680{place:02}")
+}
+
+/// Evolution says João where Maria wrote, and the other way round, while both write.
+#[test]
+fn a_message_is_of_the_customer_named_by_its_id_and_no_answer_about_one_reaches_the_other() {
+    let scene = Scene::start(shared_cluster(), "unverified_swapped");
+    for place in 0..3 {
+        let asked = [(MARIA, JOAO, "Maria's secret"), (JOAO, MARIA, "João's secret")];
+        let asked = asked.map(|(writer, named, text)| {
+            let id = id_of(writer, place);
+            customer_says(&scene, named, &id, &format!("{text} {place}"));
+            id
+        });
+        asked.iter().for_each(|id| scene.wait_for_action(id, "ai_replied"));
+    }
+    for (who, hers, other) in
+        [(MARIA, "Maria's secret", "João's secret"), (JOAO, "João's secret", "Maria's secret")]
+    {
+        let texts = scene.texts_to(who);
+        assert_eq!(texts.len(), 3, "{texts:?}");
+        assert!(texts.iter().all(|text| text.contains(hers) && !text.contains(other)), "{texts:?}");
+        let about: Vec<_> = scene
+            .llm
+            .requests()
+            .into_iter()
+            .filter(|request| request.last_user_text().contains(hers))
+            .collect();
+        assert_eq!(about.len(), 3);
+        for request in about {
+            assert!(!request.body.to_string().contains(other), "{}", request.body);
+        }
+        assert_eq!(scene.session(who).chat_id, format!("{who}@s.whatsapp.net"));
+    }
+    let aliases = "SELECT count(*) FROM whaply.chat_aliases WHERE jid <> chat_id";
+    assert_eq!(scene.db.value::<i64>(aliases, &[]), 0, "the wrong name is nobody's");
+}

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use support::worker::{wait_for_worker, wait_until_without_worker, worker_pid};
-use support::{Gate, Person, Scene, SendBehaviour, shared_cluster, wait_until};
+use support::{Gate, Person, Scene, SceneOptions, SendBehaviour, shared_cluster, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -166,6 +166,26 @@ fn a_forgotten_begin_in_one_chat_halts_no_other() {
         scene.wait_until_idle();
         assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
     }
+}
+
+#[test]
+fn a_forgotten_begin_in_one_chat_halts_no_other_of_a_tenant_that_may_have_one_in_flight() {
+    let options = SceneOptions::default().with("max_in_flight", "1");
+    let scene = Scene::start_with(shared_cluster(), "held_only", options);
+    wait_for_worker(&scene.db);
+    assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
+    scene.shop.customer_says(maria(), "Tem alguém?").delivered();
+    let mut forgotten = scene.db.connect();
+    let lock = "BEGIN; SELECT FROM whaply.sessions FOR UPDATE";
+    forgotten.batch_execute(lock).expect("the row is free");
+    let send = "SELECT whaply.send_message('loja-demo', '5511999990002', 'Bom dia!')";
+    scene.db.value::<i64>(send, &[]);
+    scene.shop.customer_says(joao(), "Tem alguém aí?").delivered();
+    assert!(scene.db.value::<bool>("SELECT whaply.start_worker()", &[]));
+    let sent = scene.shop.wait_for_sent(2, LIMIT);
+    assert!(sent.iter().all(|sent| sent.number.starts_with("5511999990002")), "{sent:?}");
+    forgotten.batch_execute("ROLLBACK").expect("the session is there");
+    scene.shop.wait_for_sent(3, LIMIT);
 }
 
 #[test]

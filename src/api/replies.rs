@@ -8,9 +8,10 @@ use super::or_raise;
 use super::sessions::tenant_id;
 use crate::conversation::{Action, PauseReason};
 use crate::error::Result;
-use crate::intake::{consequences, lock_today};
+use crate::intake::{consequences, lock_today, pauses};
+use crate::settings;
 use crate::store::replies::{self, End};
-use crate::store::{deliveries, sessions, transaction};
+use crate::store::{deliveries, sessions, tenants, transaction};
 use crate::worker;
 
 #[pg_extern]
@@ -37,10 +38,12 @@ fn retry(id: i64) -> Result<bool> {
     if !replies::reopen(id, &chat, transaction::now())? {
         return Ok(false);
     }
-    if session.pause_reason.as_deref() == Some(PauseReason::AiFailed.as_str()) {
-        sessions::resume(&chat)?;
-    }
     replies::reopen_questions(id)?;
+    if session.pause_reason.as_deref() == Some(PauseReason::AiFailed.as_str())
+        && let Some(tenant) = tenants::by_id(chat.tenant_id, &settings::behaviour())?
+    {
+        pauses::resume(&tenant, &chat, transaction::now())?;
+    }
     worker::wake_at_commit();
     Ok(true)
 }

@@ -144,7 +144,9 @@ impl OwnNames<'_> {
 /// Row 4: what is no chat with a person. Groups count as chats when the tenant enabled them and
 /// the message mentions the business (a reply to our own words is not enough).
 pub fn not_a_person(message: &Message, own: OwnNames<'_>, rules: &Rules) -> Option<Action> {
-    if own.has(&message.jid) {
+    // Nobody else writes under our name: a LID under which a customer does was wrongly learnt.
+    let names = if message.from_me { own } else { OwnNames { jid: own.jid, lids: &[] } };
+    if names.has(&message.jid) {
         return Some(Action::IgnoredSelf);
     }
     match message.jid.kind() {

@@ -83,16 +83,18 @@ fn known_chats(tenant: &Tenant, message: &Message) -> Result<Vec<Chat>> {
     };
     let alt = believed_alt(tenant, message)?;
     let all = sessions_of(&mut std::iter::once(&message.jid).chain(alt))?;
-    if !message.is_from_the_business() || all.len() < 2 {
+    if !message.is_from_the_business() || all.is_empty() {
         return Ok(all);
     }
-    // The other name of a message of ours may be our own. It proves two chats to be one only where
-    // a customer has written under each: nobody writes to us under our name.
+    let named = sessions_of(&mut std::iter::once(&message.jid))?;
+    if all == named && all.len() < 2 {
+        return Ok(all);
+    }
+    // The other name of a message of ours may be our own, that of our notes to ourselves. It proves
+    // chats to be one only where a customer has written under each: nobody writes to us under our name.
     for chat in &all {
         if !sessions::customer_has_written(chat)? {
-            let mut named = sessions_of(&mut std::iter::once(&message.jid))?;
-            named.truncate(1);
-            return Ok(if named.is_empty() { all.into_iter().take(1).collect() } else { named });
+            return Ok(named.into_iter().take(1).collect());
         }
     }
     Ok(all)

@@ -4,12 +4,15 @@
 use chrono::{DateTime, Utc};
 
 use super::chat;
-use super::consequences;
-use super::message::{TOOK_OVER, facts_of, time_of};
-use crate::conversation::{Action, OwnNames, PauseReason, WhoSpoke, not_a_person, who_spoke};
+use super::message::{KEEPS_THE_CHAT, TOOK_OVER, facts_of, time_of};
+use super::{consequences, pauses};
+use crate::conversation::{
+    Action, Command, OwnNames, PauseReason, Sender, WhoSpoke, not_a_person, who_spoke,
+};
 use crate::error::Result;
+use crate::store::messages::NewMessage;
 use crate::store::tenants::Tenant;
-use crate::store::{late_echoes, messages, processed_events, sessions};
+use crate::store::{Chat, late_echoes, messages, processed_events, sessions};
 use crate::webhook::{Message, Payload};
 
 /// Takes what the business said, each message once.
@@ -40,7 +43,7 @@ fn take_one(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let mut found = chat::find(tenant, message)?;
-    if messages::find(tenant.id, &message.id)?.is_some() {
+    if messages::find(tenant.id, &message.id)?.is_some_and(|known| known.chat.is_some()) {
         // It came as a message of its own, and has had its effect.
         return Ok(());
     }
@@ -49,19 +52,63 @@ fn take_one(
     let who = who_spoke(message, facts, &tenant.rules, sent_at, now);
     // History tells a send of ours, that has no id yet, by its words alone.
     let text = message.content.text.as_deref().unwrap_or_default();
-    let is_the_owner = match who {
-        WhoSpoke::Owner => true,
-        WhoSpoke::NotYetKnown => !late_echoes::is_in_flight(&found.chat, text)?,
-        _ => false,
+    let (is_the_owner, command) = match who {
+        WhoSpoke::Owner => (true, None),
+        WhoSpoke::OwnersCommand(command) => (true, Some(command)),
+        WhoSpoke::NotYetKnown => (!late_echoes::is_in_flight(&found.chat, text)?, None),
+        _ => (false, None),
+    };
+    let action = match command {
+        None => Action::Paused,
+        Some(Command::Hold) => Action::Held,
+        Some(Command::Resume) => Action::Resumed,
     };
     let event = &payload.envelope.event;
-    if !is_the_owner || !processed_events::record(tenant.id, &message.id, event, Action::Paused)? {
+    if !is_the_owner || !processed_events::record(tenant.id, &message.id, event, action)? {
         return Ok(());
     }
     if found.session.is_none() {
         found.session = chat::create(tenant, &found.chat, message)?;
     }
+    let sender = command.map_or(Sender::Owner, |_| Sender::Command);
+    messages::store(&found.chat, &as_the_owners(message, sender, sent_at))?;
+    if let Some(command) = command {
+        return obey(tenant, &found.chat, command, sent_at, now);
+    }
     sessions::human_spoke(&found.chat, sent_at)?;
-    sessions::pause_by_human(&found.chat, PauseReason::HumanTakeover)?;
+    let until = sent_at + tenant.rules.auto_resume_after;
+    sessions::pause_by_human(&found.chat, PauseReason::HumanTakeover, until)?;
     consequences::stop_speaking(&found.chat, TOOK_OVER, true)
+}
+
+/// A command is one also where the number was not paired when it was given.
+fn obey(
+    tenant: &Tenant,
+    chat: &Chat,
+    command: Command,
+    sent_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sessions::steered(chat, sent_at)?;
+    match command {
+        Command::Hold => {
+            sessions::hold(chat)?;
+            consequences::stop_speaking(chat, KEEPS_THE_CHAT, true)
+        }
+        Command::Resume => pauses::resume(tenant, chat, now).map(drop),
+    }
+}
+
+/// The webhook holds many messages, so that none of them keeps it.
+fn as_the_owners(message: &Message, sender: Sender, sent_at: DateTime<Utc>) -> NewMessage<'_> {
+    NewMessage {
+        message_id: &message.id,
+        from_me: true,
+        message_type: &message.message_type,
+        text: message.content.text.as_deref(),
+        raw: None,
+        sent_at,
+        sender,
+        status: message.status,
+    }
 }

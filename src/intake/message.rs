@@ -9,6 +9,7 @@ use crate::conversation::{
     Action, ChatFacts, Command, Decision, OwnNames, PauseReason, Sender, decide, not_a_person,
 };
 use crate::error::Result;
+use crate::settings;
 use crate::store::deliveries::Delivery;
 use crate::store::messages::{NewMessage, OwnMessage, Stored};
 use crate::store::processed_events::Seen;
@@ -24,6 +25,7 @@ const PROVES_THE_LINE_FOR: chrono::Duration = chrono::Duration::seconds(60);
 
 /// Why a reply ends when somebody of the business has the word.
 pub const TOOK_OVER: &str = "a human of the business took over";
+pub const KEEPS_THE_CHAT: &str = "the owner keeps the chat";
 
 /// Takes one message. Row 3 (duplicates) stands first since it is the cheapest, and again behind
 /// the session's lock, where it is certain.
@@ -44,6 +46,9 @@ pub fn take(
     let own = OwnNames { jid: payload.envelope.own_jid.as_ref(), lids: &tenant.own_lids };
     if let Some(action) = not_a_person(message, own, &tenant.rules) {
         return leave_aside(tenant, message, event, action);
+    }
+    if !message.from_me && tenant.own_lids.iter().any(|lid| lid == message.jid.as_str()) {
+        tenants::forget_own_lid(tenant.id, message.jid.as_str())?;
     }
     let mut found = chat::find(tenant, message)?;
     if let Some(seen) = seen_before(tenant, message, event)? {
@@ -148,13 +153,16 @@ pub fn facts_of(
 }
 
 /// The delivery of which this is the echo after all: its call ended without an id, and nobody could
-/// tell that it was sent. What the owner types is never taken for one.
+/// tell that it was sent. What the owner types is never taken for one, nor the same words of another
+/// sender when Evolution cannot be at work on that call any more.
 fn given_up(chat: &Chat, message: &Message, sent_at: DateTime<Utc>) -> Result<Option<Delivery>> {
     let by_machine = message.kind == MessageEvent::Send || message.is_made_by_evolution();
-    match message.content.text.as_deref().filter(|_| by_machine) {
-        Some(text) => late_echoes::given_up(chat, text, sent_at + CLOCK_SLACK),
-        None => Ok(None),
-    }
+    let Some(text) = message.content.text.as_deref().filter(|_| by_machine) else {
+        return Ok(None);
+    };
+    let limits = settings::worker_limits();
+    let since = sent_at - limits.call_time() - limits.settle_time - CLOCK_SLACK;
+    late_echoes::given_up(chat, text, since, sent_at + CLOCK_SLACK)
 }
 
 /// The echo of a call that has not ended may name a JID that is another chat so far.
@@ -195,7 +203,8 @@ impl Arrival<'_> {
     }
 
     fn own_echo(&self, chat: Chat) -> Result<Outcome> {
-        if let Some(delivery) = given_up(&chat, self.message, self.sent_at)? {
+        let is_known = deliveries::by_message_id(self.tenant.id, &self.message.id)?;
+        if !is_known && let Some(delivery) = given_up(&chat, self.message, self.sent_at)? {
             self.was_sent_after_all(&delivery)?;
         }
         messages::keep_echo(self.tenant.id, &self.message.id, &self.payload.raw)?;
@@ -262,7 +271,8 @@ impl Arrival<'_> {
             sessions::human_spoke(chat, self.sent_at)?;
         }
         if let Some(takeover) = decision.takeover {
-            sessions::pause_by_human(chat, takeover.reason)?;
+            let until = self.sent_at + self.tenant.rules.auto_resume_after;
+            sessions::pause_by_human(chat, takeover.reason, until)?;
         }
         if let Some(command) = decision.command {
             sessions::steered(chat, self.sent_at)?;
@@ -282,7 +292,7 @@ impl Arrival<'_> {
                 from_me: !matches!(sender, Sender::Customer | Sender::Unverified),
                 message_type: &message.message_type,
                 text: message.content.text.as_deref(),
-                raw: &self.payload.raw,
+                raw: Some(&self.payload.raw),
                 sent_at: self.sent_at,
                 sender,
                 status: message.status,
@@ -312,7 +322,7 @@ impl Arrival<'_> {
         }
         match decision.command {
             Some(Command::Hold) => {
-                consequences::stop_speaking(chat, "the owner keeps the chat", true)?;
+                consequences::stop_speaking(chat, KEEPS_THE_CHAT, true)?;
             }
             Some(Command::Resume) => {
                 pauses::resume(self.tenant, chat, self.now)?;
@@ -353,13 +363,16 @@ impl Arrival<'_> {
 
     /// An undecided message, now that the call in flight has ended: what it would have been.
     pub fn settle(&self, chat: &Chat, decision: &Decision) -> Result<()> {
-        let sender = decision.store_as.unwrap_or(Sender::Other);
+        let id = &self.message.id;
+        processed_events::settle(self.tenant.id, id, decision.action)?;
+        let Some(sender) = decision.store_as else {
+            return messages::forget(self.tenant.id, id);
+        };
         if decision.action != Action::OwnEcho {
             chat::create(self.tenant, chat, self.message)?;
             self.touch_session(chat, sender, decision)?;
         }
-        messages::set_sender(self.tenant.id, &self.message.id, sender)?;
-        processed_events::settle(self.tenant.id, &self.message.id, decision.action)?;
+        messages::set_sender(self.tenant.id, id, sender)?;
         self.steer(chat, decision)
     }
 }

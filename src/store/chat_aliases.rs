@@ -45,14 +45,15 @@ pub fn reserve(tenant_id: i32, jids: &[String]) -> Result<()> {
 }
 
 /// Names a chat by one more JID. A JID keeps the chat it was first known by, unless that was only
-/// presumed.
+/// presumed; and one under which there is a session of its own, with its own pause, is left to a merge.
 pub fn add(chat: &Chat, jid: &str) -> Result<()> {
     sql::execute(
         // Not ON CONFLICT DO UPDATE, which would lock, and so write, a row that is as it should be.
         "WITH confirmed AS ( \
              UPDATE whaply.chat_aliases SET chat_id = $3, confirmed = true \
               WHERE tenant_id = $1 AND jid = $2 AND NOT confirmed) \
-         INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) VALUES ($1, $2, $3) \
+         INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) SELECT $1, $2, $3 \
+          WHERE NOT EXISTS (SELECT FROM whaply.sessions WHERE tenant_id = $1 AND chat_id = $2) \
          ON CONFLICT (tenant_id, jid) DO NOTHING",
         &[chat.tenant_id.into(), jid.into(), chat.chat_id.as_str().into()],
     )?;

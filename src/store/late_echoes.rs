@@ -11,7 +11,9 @@ use crate::error::Result;
 pub fn is_in_flight(chat: &Chat, text: &str) -> Result<bool> {
     Ok(sql::query_one(
         "SELECT 1 FROM whaply.deliveries \
-          WHERE tenant_id = $1 AND chat_id = $2 AND state IN ('sending', 'uncertain') AND text = $3",
+          WHERE tenant_id = $1 AND state IN ('sending', 'uncertain') AND text = $3 \
+            AND chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                      WHERE a.tenant_id = $1 AND a.chat_id = $2))",
         &[chat.tenant_id.into(), chat.chat_id.as_str().into(), text.into()],
         |row| row.get::<i32>(1),
     )?
@@ -29,20 +31,30 @@ pub fn is_in_flight_somewhere(tenant_id: i32, text: &str) -> Result<bool> {
     .is_some())
 }
 
-/// A delivery of these words that was attempted not later than `until` and then given up without an
-/// id: its echo may still come. The newest.
-pub fn given_up(chat: &Chat, text: &str, until: DateTime<Utc>) -> Result<Option<Delivery>> {
+/// A delivery of these words that was attempted between these times and then given up without an id:
+/// its echo may still come. The newest, in the chat under the name it has today.
+pub fn given_up(
+    chat: &Chat,
+    text: &str,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Option<Delivery>> {
     let id = sql::query_one(
         "SELECT id FROM whaply.deliveries \
-          WHERE tenant_id = $1 AND chat_id = $2 AND state = 'failed' AND message_id IS NULL AND text = $3 \
-            AND attempted_at <= $4 ORDER BY id DESC LIMIT 1",
+          WHERE tenant_id = $1 AND state = 'failed' AND message_id IS NULL AND text = $3 \
+            AND chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                                      WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
+            AND attempted_at BETWEEN $4 AND $5 ORDER BY id DESC LIMIT 1",
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),
             text.into(),
+            sql::time(since).into(),
             sql::time(until).into(),
         ],
         |row| row.get::<i64>(1),
     )?;
-    id.map_or(Ok(None), |id| deliveries::find(id, &["failed"]))
+    let Some(id) = id else { return Ok(None) };
+    let delivery = deliveries::find(id, &["failed"])?;
+    Ok(delivery.map(|delivery| Delivery { chat: chat.clone(), ..delivery }))
 }

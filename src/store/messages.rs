@@ -13,7 +13,7 @@ pub struct NewMessage<'a> {
     pub from_me: bool,
     pub message_type: &'a str,
     pub text: Option<&'a str>,
-    pub raw: &'a str,
+    pub raw: Option<&'a str>,
     pub sent_at: DateTime<Utc>,
     pub sender: Sender,
     pub status: Option<Status>,
@@ -55,7 +55,7 @@ pub fn store(chat: &Chat, message: &NewMessage<'_>) -> Result<Stored> {
             message.from_me.into(),
             message.message_type.into(),
             message.text.map(str::to_owned).into(),
-            message.raw.into(),
+            message.raw.map(str::to_owned).into(),
             sql::time(message.sent_at).into(),
             message.sender.as_str().into(),
             message.status.map(|status| status.as_str().to_owned()).into(),
@@ -78,7 +78,8 @@ pub struct OwnMessage<'a> {
     pub reply_id: Option<i64>,
 }
 
-/// Stores or completes a message of ours: an echo that came first has no reply and a wrong sender.
+/// Stores or completes a message of ours: an echo that came first has no reply and a wrong sender, and
+/// an edit or deletion that came first told no more than the id.
 pub fn store_own(chat: &Chat, message: &OwnMessage<'_>) -> Result<()> {
     sql::execute(
         "INSERT INTO whaply.messages AS m \
@@ -86,7 +87,9 @@ pub fn store_own(chat: &Chat, message: &OwnMessage<'_>) -> Result<()> {
          VALUES ($1, $2, $3, true, 'conversation', $4, $5, $6, $7, 'PENDING') \
          ON CONFLICT (tenant_id, message_id) DO UPDATE \
             SET chat_id = excluded.chat_id, sender = excluded.sender, reply_id = excluded.reply_id, \
-                text = coalesce(m.text, excluded.text)",
+                text = coalesce(m.text, excluded.text), from_me = true, \
+                message_type = CASE WHEN m.sender IS NULL THEN excluded.message_type ELSE m.message_type END, \
+                sent_at = CASE WHEN m.sender IS NULL THEN excluded.sent_at ELSE m.sent_at END",
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),
@@ -114,6 +117,15 @@ pub fn set_sender(tenant_id: i32, message_id: &str, sender: Sender) -> Result<()
     sql::execute(
         "UPDATE whaply.messages SET sender = $3 WHERE tenant_id = $1 AND message_id = $2",
         &[tenant_id.into(), message_id.into(), sender.as_str().into()],
+    )?;
+    Ok(())
+}
+
+/// An undecided message says nothing: it is nobody's turn.
+pub fn forget(tenant_id: i32, message_id: &str) -> Result<()> {
+    sql::execute(
+        "DELETE FROM whaply.messages WHERE tenant_id = $1 AND message_id = $2",
+        &[tenant_id.into(), message_id.into()],
     )?;
     Ok(())
 }
@@ -284,7 +296,8 @@ pub fn claim_questions(chat: &Chat, reply_id: i64, since: DateTime<Utc>) -> Resu
 }
 
 /// What was asked in a chat while it was paused, after the last word of the business and not before
-/// `since`, is a question again; when the first of it was sent. None: nothing waits.
+/// `since`, is a question again; when the first of it was sent. None: nothing waits. Of an answer that
+/// the pause cut short the customer may have a part: its questions stay with the human.
 pub fn reopen_unanswered(chat: &Chat, since: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
     let first = sql::query_one(
         "WITH names AS ( \
@@ -296,7 +309,9 @@ pub fn reopen_unanswered(chat: &Chat, since: DateTime<Utc>) -> Result<Option<Dat
          asked AS ( \
              SELECT m.id, m.message_id FROM whaply.messages m JOIN names n ON n.jid = m.chat_id \
               WHERE m.tenant_id = $1 AND m.sent_at >= $3 AND m.sender = 'customer' AND m.deleted_at IS NULL \
-                AND NOT EXISTS (SELECT FROM said WHERE (said.sent_at, said.id) > (m.sent_at, m.id))), \
+                AND NOT EXISTS (SELECT FROM said WHERE (said.sent_at, said.id) > (m.sent_at, m.id)) \
+                AND NOT EXISTS (SELECT FROM whaply.deliveries d WHERE d.reply_id = m.reply_id \
+                                   AND d.kind = 'reply' AND d.state IN ('sending', 'uncertain', 'sent'))), \
          reopened AS ( \
              UPDATE whaply.processed_events e SET action_taken = 'ai_queued' FROM asked \
               WHERE e.tenant_id = $1 AND e.message_id = asked.message_id AND e.event_type = 'messages.upsert' \
@@ -337,12 +352,13 @@ pub struct Unclaimed {
     pub last_arrived_at: DateTime<Utc>,
 }
 
-/// What no reply has read in a chat since a time. None: there is nothing.
+/// What no reply has read in a chat since a time. None: there is nothing, or the customer has taken it
+/// back. `first_sent_at` may be that of a question taken back, which then ends with the others.
 pub fn unclaimed_questions(chat: &Chat, since: DateTime<Utc>) -> Result<Option<Unclaimed>> {
     let unclaimed = sql::query_one(
-        "SELECT min(m.sent_at), min(m.created_at), max(m.created_at) FROM whaply.messages m \
+        "SELECT min(m.sent_at), min(m.created_at) FILTER (WHERE m.deleted_at IS NULL), \
+                max(m.created_at) FILTER (WHERE m.deleted_at IS NULL) FROM whaply.messages m \
           WHERE m.tenant_id = $1 AND m.sent_at >= $3 AND m.sender = 'customer' AND m.reply_id IS NULL \
-            AND m.deleted_at IS NULL \
             AND (SELECT e.action_taken FROM whaply.processed_events e \
                  WHERE e.tenant_id = $1 AND e.message_id = m.message_id AND e.event_type = 'messages.upsert') = 'ai_queued' \
             AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \

@@ -135,6 +135,10 @@ pub fn question_changed(chat: &Chat) -> Result<bool> {
     Ok(changed > 0)
 }
 
+/// So many chats of a tenant may be held by somebody while its others go on, however few it may have
+/// in flight.
+pub const HELD_CHATS: i64 = 8;
+
 /// What decides which replies and deliveries may be begun, beside their own rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds<'a> {
@@ -152,25 +156,32 @@ pub struct Bounds<'a> {
 pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
     sql::query(
         "WITH busy AS MATERIALIZED ( \
-             SELECT g.tenant_id, count(*) AS replies FROM whaply.replies g WHERE g.state = 'generating' GROUP BY g.tenant_id) \
-         SELECT ranked.id \
-           FROM (SELECT r.id, r.tenant_id, r.chat_id, r.due_at, coalesce(t.max_in_flight, $2) AS most, \
-                        row_number() OVER (PARTITION BY r.tenant_id ORDER BY r.due_at, r.id) AS place \
-                   FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
-                  WHERE r.state = 'waiting' AND r.due_at <= clock_timestamp() \
-                    AND t.home = whaply.home_id() AND t.id <> ALL ($4) \
-                    AND (coalesce(t.connection_state, 'open') = 'open' \
-                         OR r.created_at + make_interval(secs => coalesce( \
-                                extract(epoch FROM t.reply_expiry)::float8, $3)) < clock_timestamp())) AS ranked \
-           JOIN whaply.sessions s ON s.tenant_id = ranked.tenant_id AND s.chat_id = ranked.chat_id \
-           LEFT JOIN busy ON busy.tenant_id = ranked.tenant_id \
-          WHERE ranked.place <= ranked.most - coalesce(busy.replies, 0) \
-          ORDER BY ranked.due_at, ranked.id LIMIT $1 FOR NO KEY UPDATE OF s SKIP LOCKED",
+             SELECT g.tenant_id, count(*) AS replies FROM whaply.replies g WHERE g.state = 'generating' GROUP BY g.tenant_id), \
+         ranked AS ( \
+             SELECT r.id, r.tenant_id, r.chat_id, r.due_at, coalesce(t.max_in_flight, $2) - coalesce(busy.replies, 0) AS most, \
+                    row_number() OVER (PARTITION BY r.tenant_id ORDER BY r.due_at, r.id) AS place \
+               FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id LEFT JOIN busy ON busy.tenant_id = t.id \
+              WHERE r.state = 'waiting' AND r.due_at <= clock_timestamp() \
+                AND t.home = whaply.home_id() AND t.id <> ALL ($4) \
+                AND (coalesce(t.connection_state, 'open') = 'open' \
+                     OR r.created_at + make_interval(secs => coalesce( \
+                            extract(epoch FROM t.reply_expiry)::float8, $3)) < clock_timestamp())), \
+         free AS ( \
+             SELECT ranked.* FROM ranked \
+               JOIN whaply.sessions s ON s.tenant_id = ranked.tenant_id AND s.chat_id = ranked.chat_id \
+              WHERE ranked.most > 0 AND ranked.place <= ranked.most + $5 \
+              ORDER BY ranked.due_at, ranked.id LIMIT $1 * 2 FOR NO KEY UPDATE OF s SKIP LOCKED) \
+         SELECT taken.id \
+           FROM (SELECT free.id, free.due_at, free.most, \
+                        row_number() OVER (PARTITION BY free.tenant_id ORDER BY free.due_at, free.id) AS place \
+                   FROM free) AS taken \
+          WHERE taken.place <= taken.most ORDER BY taken.due_at, taken.id LIMIT $1",
         &[
             limit.into(),
             bounds.max_in_flight.into(),
             sql::seconds(bounds.reply_expiry).into(),
             bounds.cooling.to_vec().into(),
+            HELD_CHATS.into(),
         ],
         |row| row.get(1),
     )

@@ -131,15 +131,26 @@ pub fn human_spoke(chat: &Chat, sent_at: DateTime<Utc>) -> Result<()> {
     Ok(())
 }
 
-/// Pauses because a human of the business spoke. A manual pause stays one: it is a hold.
-pub fn pause_by_human(chat: &Chat, reason: PauseReason) -> Result<()> {
+/// Pauses because a human of the business spoke. A manual pause stays one: it is a hold. One with an
+/// end lasts at least until `until`, when the silence of that human would end a takeover.
+pub fn pause_by_human(chat: &Chat, reason: PauseReason, until: DateTime<Utc>) -> Result<()> {
     sql::execute(
-        "UPDATE whaply.sessions \
-            SET is_paused = true, pause_reason = $3, paused_until = NULL, updated_at = clock_timestamp() \
-          WHERE tenant_id = $1 AND chat_id = $2 \
-            AND (NOT is_paused OR pause_reason IS NULL OR pause_reason IN ('human_takeover', 'other_sender', 'ai_failed', 'loop_guard') \
-                 OR paused_until <= clock_timestamp())",
-        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), reason.as_str().into()],
+        "UPDATE whaply.sessions s \
+            SET is_paused = true, pause_reason = CASE WHEN hold.is_timed THEN s.pause_reason ELSE $3 END, \
+                paused_until = CASE WHEN hold.is_timed THEN greatest(s.paused_until, $4) END, \
+                updated_at = clock_timestamp() \
+           FROM (SELECT h.id, coalesce(h.is_paused AND h.paused_until > clock_timestamp() AND h.pause_reason NOT IN ( \
+                            'human_takeover', 'other_sender', 'ai_failed', 'loop_guard'), false) AS is_timed \
+                   FROM whaply.sessions h WHERE h.tenant_id = $1 AND h.chat_id = $2) AS hold \
+          WHERE s.id = hold.id \
+            AND (NOT s.is_paused OR s.pause_reason IS NULL OR s.paused_until IS NOT NULL \
+                 OR s.pause_reason IN ('human_takeover', 'other_sender', 'ai_failed', 'loop_guard'))",
+        &[
+            chat.tenant_id.into(),
+            chat.chat_id.as_str().into(),
+            reason.as_str().into(),
+            sql::time(until).into(),
+        ],
     )?;
     Ok(())
 }

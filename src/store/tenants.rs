@@ -237,6 +237,16 @@ pub fn learn_own_lid(tenant_id: i32, lid: &str) -> Result<bool> {
     Ok(learnt > 0)
 }
 
+/// What was taken for a LID of the business is a customer's.
+pub fn forget_own_lid(tenant_id: i32, lid: &str) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.tenants SET own_lids = array_remove(own_lids, $2), updated_at = clock_timestamp() \
+          WHERE id = $1",
+        &[tenant_id.into(), lid.into()],
+    )?;
+    Ok(())
+}
+
 /// Tenants of this database whose line is not open while something waits to be sent.
 pub fn with_a_closed_line_and_work() -> Result<Vec<i32>> {
     sql::query(

@@ -42,7 +42,9 @@ fn claim(reply: &Reply, terms: Terms<'_>) -> Result<Option<Job>> {
     let model = match keys::model_of(&assistant) {
         Ok(model) => model,
         Err(error) => {
-            record::give_up(reply, &assistant, &error, now)?;
+            if guard_against_loops(reply, &assistant, now)? {
+                record::give_up(reply, &assistant, &error, now)?;
+            }
             return Ok(None);
         }
     };

@@ -204,3 +204,64 @@ fn look_up(
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use url::Url;
+
+    use super::*;
+    use crate::exchange::Method;
+    use crate::net::Limits;
+
+    const CLAIM: SendClaim = SendClaim { delivery_id: 7, attempt: 1 };
+
+    /// A send to a server that answers nobody, committed so long ago.
+    fn send(server: &TcpListener, ago: Duration) -> Job {
+        let url = format!("http://{}/", server.local_addr().unwrap());
+        let request = HttpRequest {
+            method: Method::Post,
+            url: Url::parse(&url).unwrap(),
+            headers: Vec::new(),
+            body: "{}".to_owned(),
+            timeout: Duration::from_millis(200),
+        };
+        let committed_at = Instant::now().checked_sub(ago).unwrap();
+        Job::Send { claim: CLAIM, request, committed_at }
+    }
+
+    /// Whether anybody has connected.
+    fn was_called(server: &TcpListener) -> bool {
+        server.set_nonblocking(true).unwrap();
+        server.accept().is_ok()
+    }
+
+    #[test]
+    fn a_send_that_no_thread_began_in_time_calls_nobody() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let late = STARTS_WITHIN + Duration::from_millis(1);
+        let done = send(&server, late).run(&Caller::new(&Limits::default()));
+        assert!(matches!(done, Done::NotStarted { claim: CLAIM }));
+        assert!(!was_called(&server));
+    }
+
+    #[test]
+    fn a_send_that_is_begun_in_time_is_made() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let done = send(&server, Duration::ZERO).run(&Caller::new(&Limits::default()));
+        assert!(matches!(done, Done::Sent { claim: CLAIM, outcome: SendOutcome::Uncertain(_) }));
+        assert!(was_called(&server));
+    }
+
+    #[test]
+    fn a_send_without_a_thread_is_given_back_and_one_that_broke_is_looked_for() {
+        let identity = || Identity::Send(CLAIM);
+        assert!(matches!(identity().never_began(), Done::NotStarted { claim: CLAIM }));
+        let Done::Sent { outcome: SendOutcome::Uncertain(uncertain), .. } = identity().broke()
+        else {
+            panic!("nobody knows what became of it");
+        };
+        assert!(!uncertain.hold);
+    }
+}

@@ -78,6 +78,11 @@ pub fn ended(
     }
     let again = now + limits.settle_time;
     match result {
+        // What waits for its end must not wait for ever.
+        Err(why) if delivery.created_at + assistant.reply_expiry < now => {
+            let error = format!("the call to Evolution broke, and it cannot be asked: {why}");
+            send::hold(&delivery, &assistant, &error, now)?;
+        }
         // Evolution did not answer: nothing is learnt, and nothing counted.
         Err(_) => deliveries::looked(delivery.id, again, false)?,
         Ok(messages) => match trace_of(&delivery, messages)? {

@@ -242,6 +242,9 @@ fn the_businesss_own_lid_is_no_customer_and_may_be_mentioned() {
     let note = r#""remoteJid":"200000000000002@lid","fromMe":true"#;
     let note = message("messages.upsert", note, TEXT);
     assert_eq!(not_a_person(&note, own, &rules()), Some(Action::IgnoredSelf));
+    let customer = r#""remoteJid":"200000000000002@lid","fromMe":false"#;
+    let customer = message("messages.upsert", customer, TEXT);
+    assert_eq!(not_a_person(&customer, own, &rules()), None, "nobody else writes under our name");
     let key = r#""remoteJid":"120363000000000001@g.us","fromMe":false"#;
     let mention = format!(r#""contextInfo":{{"mentionedJid":["200000000000002@lid"]}},{TEXT}"#);
     let mentioned = message("messages.upsert", key, &mention);

@@ -54,8 +54,10 @@ pub fn every_event_acts_once(chat: &Chat) -> Verdict {
 /// answer between them.
 pub fn parts_come_in_order(chat: &Chat) -> Verdict {
     let mut last_of_prompt: BTreeMap<Time, u32> = BTreeMap::new();
-    // Before anybody tells that two names are one customer, they are two chats.
+    // Before anybody tells that two names are one customer, they are two chats: an answer belongs to
+    // the name under which it began, even if the rest of it goes out under the other.
     let mut current: BTreeMap<&str, Time> = BTreeMap::new();
+    let mut began_under: BTreeMap<Time, &str> = BTreeMap::new();
     for sent in &chat.sent {
         let Some(word) = answer_words(&sent.text).next() else { continue };
         let Some(prompt) = chat.prompt_of(&sent.text) else { continue };
@@ -63,7 +65,8 @@ pub fn parts_come_in_order(chat: &Chat) -> Verdict {
         ensure(last.is_none_or(|last| last < word.number), || {
             format!("{word} came after {last:?}")
         })?;
-        let former = current.insert(&sent.number, prompt.at);
+        let name = *began_under.entry(prompt.at).or_insert(&sent.number);
+        let former = current.insert(name, prompt.at);
         ensure(last.is_none() || former.is_none_or(|former| former == prompt.at), || {
             format!("{word} came after the next answer had begun")
         })?;

@@ -55,6 +55,24 @@ SELECT * FROM pg_temp.greeted(41, 'Bom dia', after => 25);
 SELECT * FROM pg_temp.greeted(42, 'Bom dia', after => 30);
 SELECT count(*) AS asked FROM asked;
 
+-- An away message that comes as promptly after our own words, the assistant's or an operator's, is one too.
+CREATE FUNCTION pg_temp.away(chat int, words text, after text, seconds int DEFAULT 3) RETURNS TABLE (action text, session text)
+    LANGUAGE sql AS $$
+    INSERT INTO whaply.messages (tenant_id, chat_id, message_id, from_me, text, sent_at, sender)
+    SELECT id, '55119999900' || chat || '@s.whatsapp.net', 'W' || chat, true, 'Pois não?', now() - interval '1 minute', after
+      FROM whaply.tenants WHERE instance_name = 'loja';
+    SELECT t.action, t.session FROM story.tell(story.message('V' || chat, words, from_me => true,
+        jid => '55119999900' || chat || '@s.whatsapp.net', age => make_interval(secs => 60 - seconds))) AS t
+$$;
+SELECT * FROM pg_temp.away(60, 'Estamos fechados', after => 'assistant');
+SELECT * FROM pg_temp.away(61, 'Estamos fechados', after => 'operator', seconds => 11);
+SELECT * FROM pg_temp.away(62, 'Estamos fechados', after => 'operator', seconds => 10);
+-- What is the owner's own, or another client's, makes nothing prompt.
+SELECT * FROM pg_temp.away(63, 'Estamos fechados', after => 'owner');
+SELECT * FROM pg_temp.away(64, 'Estamos fechados', after => 'other');
+SELECT * FROM pg_temp.away(65, 'Estamos fechados', after => 'assistant');
+SELECT chat, story.session('55119999900' || chat || '@s.whatsapp.net') FROM generate_series(60, 65) AS chat;
+
 -- Entered by a person, who answers what health asks: the clock applies it.
 SELECT * FROM pg_temp.greeted(50, 'Feliz Natal!');
 UPDATE whaply.tenants SET auto_reply_texts = auto_reply_texts || '{Feliz Natal!}' WHERE instance_name = 'loja';

@@ -62,10 +62,32 @@ SELECT chat_id, story.session(chat_id), story.replies(chat_id), last_human_at IS
 SELECT whaply.resume_session('loja', '5511999990020');
 SELECT pg_temp.history(pg_temp.owner('S2', '5511999990020@s.whatsapp.net', age => '5 minutes'));
 SELECT story.session('5511999990020@s.whatsapp.net');
+-- The owner's words for us count there as well, in whatever order the phone tells.
+CREATE FUNCTION pg_temp.typed(id text, chat text, words text, age interval) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT story.message(id, words, from_me => true, jid => chat || '@s.whatsapp.net', age => age) $$;
+SELECT pg_temp.history(
+    pg_temp.typed('T1', '5511999990031', '#eu', '5 minutes'),
+    pg_temp.typed('T2', '5511999990032', 'Oi', '5 minutes'), pg_temp.typed('T3', '5511999990032', '#bot', '4 minutes'),
+    pg_temp.typed('T4', '5511999990033', '#bot', '4 minutes'), pg_temp.typed('T5', '5511999990033', 'Oi', '5 minutes'),
+    pg_temp.typed('T6', '5511999990034', '#bot', '5 minutes'), pg_temp.typed('T7', '5511999990034', 'Oi', '4 minutes'));
+SELECT chat_id, story.session(chat_id), last_human_at IS NOT NULL AS human_spoke
+  FROM whaply.sessions WHERE chat_id LIKE '551199999003_@%' ORDER BY chat_id;
+SELECT m.message_id, m.sender, e.action_taken
+  FROM whaply.messages m JOIN whaply.processed_events e USING (tenant_id, message_id)
+ WHERE m.message_id LIKE 'T_' ORDER BY m.message_id;
 -- What the assistant said is in it, too.
 INSERT INTO whaply.deliveries (tenant_id, chat_id, kind, text, state, message_id)
 VALUES (:loja, '5511999990020@s.whatsapp.net', 'operator', 'Oi', 'sent', 'S5');
 SELECT pg_temp.history(pg_temp.owner('S5', '5511999990020@s.whatsapp.net'));
 SELECT story.session('5511999990020@s.whatsapp.net');
+
+-- What was left to a person under one name, and whose echo comes when that is another chat's: ours all the same.
+SELECT * FROM story.tell(story.message('U1', jid => '100000000000030@lid'));
+SELECT whaply.send_message('loja', '5511999990030', 'Aqui é a loja') IS NOT NULL AS queued;
+UPDATE whaply.deliveries SET state = 'failed', attempt = 1, attempted_at = now(), error = 'held: ...'
+ WHERE chat_id = '5511999990030@s.whatsapp.net';
+SELECT * FROM story.tell(story.message('U2', jid => '100000000000030@lid', alt => '5511999990030@s.whatsapp.net'));
+SELECT * FROM story.tell(story.sent_by_api('U3', 'Aqui é a loja', jid => '5511999990030@s.whatsapp.net'));
+SELECT chat_id, sender FROM whaply.messages WHERE message_id = 'U3';
 
 ROLLBACK;

@@ -78,4 +78,15 @@ SELECT e.message_id, e.action_taken, story.replies(m.chat_id) AS replies
   FROM whaply.processed_events e JOIN whaply.messages m USING (message_id)
  WHERE m.chat_id LIKE '551199999001_@%' AND m.sender = 'customer' ORDER BY e.message_id;
 
+-- Where the tenant has no words of its own, the settings' count: alone, and nothing around them.
+UPDATE whaply.tenants SET resume_word = NULL, hold_word = NULL, answer_after_pause = false WHERE id = :loja;
+SET LOCAL whaply.hold_word = 'pausa';
+SET LOCAL whaply.resume_word = '';
+SELECT * FROM story.tell(pg_temp.owner('H1', 'pausa, por favor', chat => '5511999990020'));
+SELECT * FROM story.tell(pg_temp.owner('H2', 'Pausa', chat => '5511999990020'));
+SELECT * FROM story.tell(pg_temp.owner('H3', '#bot', chat => '5511999990020'));
+RESET whaply.resume_word;
+SELECT * FROM story.tell(pg_temp.owner('H4', '#bot!', chat => '5511999990020'));
+SELECT * FROM story.tell(pg_temp.owner('H5', '#bot', chat => '5511999990020'));
+
 ROLLBACK;
