@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::worker::wait_for_worker;
-use support::{PATIENCE, Scene, SceneOptions, SendBehaviour, shared_cluster, wait_until};
+use support::{
+    Cluster, ClusterOptions, Gate, PATIENCE, Scene, SceneOptions, SendBehaviour, shared_cluster,
+    wait_until,
+};
 
 const MARIA: &str = "5511999990001";
 
@@ -206,4 +209,23 @@ fn what_waited_too_long_is_failed_while_the_line_is_still_closed_but_for_an_oper
     scene.shop.wait_for_sent(1, PATIENCE);
     assert_eq!(scene.shop.sent_texts(), ["Your parcel is here"]);
     assert_eq!(scene.llm.requests().len(), 1);
+}
+
+/// The line was told to be closed while a call was on its way, and it is asked for once only: nothing
+/// but the end of that call can open it.
+#[test]
+fn a_message_that_was_taken_proves_that_the_line_is_open() {
+    let hurry = ClusterOptions::default().in_a_hurry();
+    let cluster = Cluster::start(hurry.with("whaply.line_check_interval", "10min"));
+    let scene = Scene::start(&cluster, "taken_opens");
+    let sending = Gate::closed();
+    scene.shop.next_send(SendBehaviour::HoldThenOk(sending.clone()));
+    let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
+    sending.wait_until_reached(PATIENCE);
+    scene.shop.connection_becomes("close").delivered();
+    wait_until("the one look at the line", PATIENCE, || polls(&scene) == 1);
+    sending.release();
+    scene.wait_for_action(&question.id, "ai_replied");
+    let state = "SELECT connection_state FROM whaply.tenants";
+    wait_until("the line to be open", PATIENCE, || scene.db.value::<String>(state, &[]) == "open");
 }

@@ -169,10 +169,14 @@ pub fn ended(claim: SendClaim, outcome: &SendOutcome, terms: Terms<'_>) -> Resul
         return Ok(Recorded::Done);
     };
     match outcome {
-        SendOutcome::Sent(message) => match united(delivery, message)? {
-            Some(delivery) => confirmed(&delivery, &assistant, message, now)?,
-            None => return Ok(Recorded::Held),
-        },
+        SendOutcome::Sent(message) => {
+            let Some(delivery) = united(delivery, message)? else { return Ok(Recorded::Held) };
+            confirmed(&delivery, &assistant, message, now)?;
+            if !assistant.line_is_open {
+                // What was sent proves it, whatever was told meanwhile.
+                tenants::set_connection_state(assistant.tenant_id, LineState::Open.as_str())?;
+            }
+        }
         SendOutcome::NotSent(refusal) => not_sent(&delivery, &assistant, refusal, terms)?,
         SendOutcome::Uncertain(uncertain) => unknown_end(&delivery, &assistant, uncertain, terms)?,
     }
