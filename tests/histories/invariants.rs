@@ -13,7 +13,7 @@ pub type Verdict = Result<(), String>;
 pub type Invariant = fn(&Chat) -> Verdict;
 
 /// Every invariant by its name.
-pub const ALL: [(&str, Invariant); 13] = [
+pub const ALL: [(&str, Invariant); 14] = [
     ("no_customer_sees_a_message_twice", order::no_customer_sees_a_message_twice),
     ("every_event_acts_once", order::every_event_acts_once),
     ("parts_come_in_order", order::parts_come_in_order),
@@ -23,6 +23,7 @@ pub const ALL: [(&str, Invariant); 13] = [
     ("no_stale_answer_is_begun", answers::no_stale_answer_is_begun),
     ("the_tables_agree_with_the_world", answers::the_tables_agree_with_the_world),
     ("nothing_is_sent_in_a_paused_chat", voices::nothing_is_sent_in_a_paused_chat),
+    ("a_takeover_lasts", voices::a_takeover_lasts),
     ("only_people_and_failures_pause_a_chat", voices::only_people_and_failures_pause_a_chat),
     ("one_customer_has_one_session", voices::one_customer_has_one_session),
     ("nothing_reaches_another_chat", voices::nothing_reaches_another_chat),

@@ -256,6 +256,16 @@ fn speaking_in_a_paused_chat_is_noticed() {
 }
 
 #[test]
+fn a_takeover_that_ended_by_itself_is_noticed() {
+    let taken_over = |millis| spoken(Voice::Owner, "O", "Eu atendo", millis, "paused");
+    is_broken_by("a_takeover_lasts", |chat| chat.said.push(taken_over(99_000)));
+    let mut chat = good();
+    chat.said.push(taken_over(99_000));
+    chat.rows.sessions[0].is_paused = true;
+    assert_eq!(broken(&chat), Vec::<String>::new());
+}
+
+#[test]
 fn a_pause_that_ended_is_none() {
     let mut chat = good();
     chat.said.push(spoken(Voice::Owner, "O", "Eu atendo", 500, "paused"));

@@ -44,6 +44,16 @@ pub fn nothing_is_sent_in_a_paused_chat(chat: &Chat) -> Verdict {
     Ok(())
 }
 
+/// Rule 4: who took a chat over has it until somebody ends that, whether or not a customer writes.
+pub fn a_takeover_lasts(chat: &Chat) -> Verdict {
+    let is_paused = chat.rows.sessions.iter().any(|session| session.is_paused);
+    let lost = silences(chat).into_iter().find(|silence| silence.until.is_none() && !is_paused);
+    ensure(lost.is_none(), || {
+        let why = lost.map(|silence| silence.why).unwrap_or_default();
+        format!("{why:?} took the chat over, nobody ended that, and it is open")
+    })
+}
+
 fn silences(chat: &Chat) -> Vec<Silence> {
     let until = |typed_at: Time| end_of_pause(chat, typed_at);
     let words = chat.human_words().filter(|spoken| match (spoken.voice, spoken.what) {
