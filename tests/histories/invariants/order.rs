@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Duration;
+use support::SendCall;
 
 use super::voices::names_are_known;
 use super::{Verdict, ensure};
 use crate::ledger::{Chat, Time, answer_words};
 
-/// After so long the caller has given up a call, which Evolution may still be at work on.
-const GIVEN_UP_AFTER: Duration = Duration::milliseconds(1400);
+/// So long after the commit of `sending` the caller gives a call up, which Evolution may still be at
+/// work on: whaply.send_timeout of the stage, less what the clocks round.
+const GIVEN_UP_AFTER: Duration = Duration::milliseconds(1490);
 
 /// Rule 7: the doubled message is what makes an owner switch the assistant off. Every answer and
 /// every operator's message has words of its own, so that the same text twice is a message twice;
@@ -79,7 +81,7 @@ pub fn parts_come_in_order(chat: &Chat) -> Verdict {
 pub fn one_call_at_a_time_in_a_chat(chat: &Chat) -> Verdict {
     for pair in chat.calls.windows(2) {
         let [former, next] = pair else { continue };
-        let given_up_at = former.came_at + GIVEN_UP_AFTER;
+        let given_up_at = begun_at(chat, former).map_or(former.came_at, |at| at + GIVEN_UP_AFTER);
         // Before anybody tells that two names are one customer, they are two chats.
         if former.number != next.number && !names_are_known(chat, former.came_at) {
             continue;
@@ -93,4 +95,12 @@ pub fn one_call_at_a_time_in_a_chat(chat: &Chat) -> Verdict {
         })?;
     }
     Ok(())
+}
+
+/// When the caller began a call, which may reach a busy gateway much later. Only the last attempt of a
+/// delivery has left its time: None for those before it.
+fn begun_at(chat: &Chat, call: &SendCall) -> Option<Time> {
+    let of_this_text = chat.rows.deliveries.iter().filter(|row| row.text == call.text);
+    let attempts = of_this_text.filter_map(|row| row.attempted_at);
+    attempts.filter(|at| *at <= call.came_at).max()
 }
