@@ -102,8 +102,7 @@ fn read_response(response: &HttpResponse) -> SendOutcome {
         503 if response.retry_after.is_some() => {
             refused(Deferred, "it is sent later").after(response.retry_after)
         }
-        // Not 502: a proxy also answers it when Evolution dies after taking the request.
-        503 => refused(Transient, "Evolution is down behind its proxy; it is sent again"),
+        // No other 503, nor 502: a proxy answers those too when Evolution dies with the request in hand.
         // Cloudflare: no connection to Evolution, or no TLS with it.
         521 | 523 | 525 | 526 => {
             refused(Transient, "Cloudflare cannot reach Evolution; it is sent again")

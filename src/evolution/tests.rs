@@ -182,7 +182,7 @@ fn settings_are_blamed_for_key_instance_route_and_redirect() {
 
 #[test]
 fn proxies_that_cannot_reach_evolution_sent_nothing() {
-    for status in [503, 521] {
+    for status in [521, 523] {
         assert_eq!(class(&sent(status, "<html>")), Some(NotSentClass::Transient), "{status}");
     }
     let refused = read_send_text(Err(CallError::NotSent("connection refused".into())));
@@ -207,7 +207,7 @@ fn a_server_that_asks_to_wait_defers() {
 fn no_answer_and_unknown_server_errors_are_looked_up() {
     let timeout = read_send_text(Err(CallError::Unknown("timed out".into())));
     assert_eq!(held(&timeout), Some(false));
-    for status in [500, 502, 504, 520, 522, 524] {
+    for status in [500, 502, 503, 504, 520, 522, 524] {
         assert_eq!(held(&sent(status, "<html>gateway</html>")), Some(false), "{status}");
     }
 }
