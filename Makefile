@@ -58,7 +58,7 @@ test-e2e: deps ## end-to-end tests; TESTS=name runs those that contain it
 	@scripts/test install e2e
 
 .PHONY: chaos
-chaos: install ## the long tests, an hour: 20,000 random histories, 200 kills under load
+chaos: install ## the long tests: 20,000 random histories, 200 kills under load
 	@scripts/chaos
 
 .PHONY: release-script

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use support::worker::wait_for_worker;
 use support::{
-    Cluster, ClusterOptions, Gate, PATIENCE, Scene, SceneOptions, SendBehaviour, shared_cluster,
-    wait_until,
+    Cluster, ClusterOptions, Gate, PATIENCE, Said, Scene, SceneOptions, SendBehaviour,
+    shared_cluster, wait_until,
 };
 
 const MARIA: &str = "5511999990001";
@@ -52,15 +52,22 @@ fn nothing_is_generated_while_the_line_is_closed() {
     assert_eq!(health, 0);
 }
 
-#[test]
-fn what_was_generated_is_sent_once_the_line_is_open_again() {
-    let scene = Scene::start(shared_cluster(), "closed_sending");
+/// The line closed while the model answered.
+#[track_caller]
+fn an_answer_that_waits_for_the_line(prefix: &str) -> (Scene, Said) {
+    let scene = Scene::start(shared_cluster(), prefix);
     let generating = scene.llm.hold();
     let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
     generating.wait_until_reached(PATIENCE);
     scene.shop.connection_becomes("close").delivered();
     generating.release();
     scene.wait_for_delivery("the answer to wait", |delivery| delivery.state == "pending");
+    (scene, question)
+}
+
+#[test]
+fn what_was_generated_is_sent_once_the_line_is_open_again() {
+    let (scene, question) = an_answer_that_waits_for_the_line("closed_sending");
     let before = polls(&scene);
     wait_until("two more looks at the line", PATIENCE, || polls(&scene) >= before + 2);
     assert_eq!(scene.shop.sent().len(), 0);
@@ -129,13 +136,7 @@ fn a_tenant_that_never_tells_of_its_line_loses_no_answer_while_it_is_closed() {
 
 #[test]
 fn an_answer_that_waited_for_the_line_longer_than_its_expiry_is_failed_and_not_sent() {
-    let scene = Scene::start(shared_cluster(), "expired");
-    let generating = scene.llm.hold();
-    let question = scene.shop.customer_says(MARIA, "Are you open?").delivered();
-    generating.wait_until_reached(PATIENCE);
-    scene.shop.connection_becomes("close").delivered();
-    generating.release();
-    scene.wait_for_delivery("the answer to wait", |delivery| delivery.state == "pending");
+    let (scene, question) = an_answer_that_waits_for_the_line("expired");
     scene.db.execute(
         "UPDATE whaply.deliveries SET created_at = created_at - interval '1 day';
          UPDATE whaply.replies SET created_at = created_at - interval '1 day'",

@@ -67,12 +67,7 @@ pub fn lock_under(name: impl Fn() -> Result<Chat>) -> Result<Chat> {
 
 /// Locks the session that a chat belongs to today: it may have been found to be one with another.
 pub fn lock_today(chat: &Chat) -> Result<Chat> {
-    lock_under(|| {
-        let names = [chat.chat_id.clone()];
-        let known = chat_aliases::sessions_of(chat.tenant_id, &names)?.into_iter().next();
-        let chat_id = known.unwrap_or_else(|| chat.chat_id.clone());
-        Ok(Chat { tenant_id: chat.tenant_id, chat_id })
-    })
+    lock_under(|| chat_aliases::today(chat))
 }
 
 /// The sessions a message may belong to, oldest first.

@@ -20,9 +20,7 @@ pub fn settle_all(now: DateTime<Utc>) -> Result<usize> {
             continue;
         }
         // A merge was faster than this lock: found again under the name that is left.
-        let name_today =
-            chat_aliases::sessions_of(chat.tenant_id, std::slice::from_ref(&chat.chat_id))?;
-        if name_today.first().is_some_and(|name| *name != chat.chat_id) {
+        if chat_aliases::today(&chat)? != chat {
             continue;
         }
         for pending in processed_events::pending_echoes(&chat)? {

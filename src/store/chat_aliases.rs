@@ -18,6 +18,13 @@ pub fn sessions_of(tenant_id: i32, jids: &[String]) -> Result<Vec<String>> {
     )
 }
 
+/// The chat under the name it has today: it may have been found to be one with an older one.
+pub fn today(chat: &Chat) -> Result<Chat> {
+    let known = sessions_of(chat.tenant_id, std::slice::from_ref(&chat.chat_id))?;
+    let chat_id = known.into_iter().next().unwrap_or_else(|| chat.chat_id.clone());
+    Ok(Chat { tenant_id: chat.tenant_id, chat_id })
+}
+
 /// Whether each of these JIDs names a chat, directly or as an alias.
 pub fn are_known(tenant_id: i32, jids: &[String]) -> Result<bool> {
     let known = sql::query_one(

@@ -116,12 +116,14 @@ pub fn add(chat: &Chat, reply_id: Option<i64>, kind: Kind, part: i32, text: &str
 /// what somebody else holds is passed over before the limit counts.
 pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
     sql::query(
-        "WITH ranked AS ( \
-             SELECT d.id, d.tenant_id, d.chat_id, d.due_at, coalesce(t.max_in_flight, $2) - ( \
-                        SELECT count(*) FROM whaply.deliveries f \
-                         WHERE f.tenant_id = d.tenant_id AND f.state = 'sending') AS most, \
+        sql::fair_shares!(
+            "busy AS MATERIALIZED ( \
+             SELECT f.tenant_id, count(*) AS calls FROM whaply.deliveries f WHERE f.state = 'sending' GROUP BY f.tenant_id), \
+         ranked AS ( \
+             SELECT d.id, d.tenant_id, d.chat_id, d.due_at, coalesce(t.max_in_flight, $2) - coalesce(busy.calls, 0) AS most, \
                     row_number() OVER (PARTITION BY d.tenant_id ORDER BY d.due_at, d.id) AS place \
-               FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id, \
+               FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
+               LEFT JOIN busy ON busy.tenant_id = t.id, \
             LATERAL (SELECT coalesce(t.connection_state, 'open') = 'open' AS is_open) AS line \
               WHERE d.state = 'pending' AND d.due_at <= clock_timestamp() AND t.home = whaply.home_id() \
                 AND (line.is_open OR (d.kind <> 'operator' \
@@ -130,17 +132,9 @@ pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
                 AND NOT EXISTS (SELECT FROM whaply.deliveries o \
                                  WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id \
                                    AND (o.state IN ('sending', 'uncertain') \
-                                        OR (o.state = 'pending' AND o.id < d.id AND line.is_open)))), \
-         free AS ( \
-             SELECT ranked.* FROM ranked \
-               JOIN whaply.sessions s ON s.tenant_id = ranked.tenant_id AND s.chat_id = ranked.chat_id \
-              WHERE ranked.most > 0 AND ranked.place <= ranked.most + $4 \
-              ORDER BY ranked.due_at, ranked.id LIMIT $1 * 2 FOR NO KEY UPDATE OF s SKIP LOCKED) \
-         SELECT taken.id \
-           FROM (SELECT free.id, free.due_at, free.most, \
-                        row_number() OVER (PARTITION BY free.tenant_id ORDER BY free.due_at, free.id) AS place \
-                   FROM free) AS taken \
-          WHERE taken.place <= taken.most ORDER BY taken.due_at, taken.id LIMIT $1",
+                                        OR (o.state = 'pending' AND o.id < d.id AND line.is_open))))",
+            "$4"
+        ),
         &[
             limit.into(),
             bounds.max_in_flight.into(),

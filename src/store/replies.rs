@@ -6,6 +6,7 @@ use pgrx::datum::TimestampWithTimeZone;
 
 use super::Chat;
 use super::sql::{self, Row};
+use crate::conversation::Action;
 use crate::error::Result;
 
 /// Where an open reply stands.
@@ -155,7 +156,8 @@ pub struct Bounds<'a> {
 /// counts.
 pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
     sql::query(
-        "WITH busy AS MATERIALIZED ( \
+        sql::fair_shares!(
+            "busy AS MATERIALIZED ( \
              SELECT g.tenant_id, count(*) AS replies FROM whaply.replies g WHERE g.state = 'generating' GROUP BY g.tenant_id), \
          ranked AS ( \
              SELECT r.id, r.tenant_id, r.chat_id, r.due_at, coalesce(t.max_in_flight, $2) - coalesce(busy.replies, 0) AS most, \
@@ -165,17 +167,9 @@ pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
                 AND t.home = whaply.home_id() AND t.id <> ALL ($4) \
                 AND (coalesce(t.connection_state, 'open') = 'open' \
                      OR r.created_at + make_interval(secs => coalesce( \
-                            extract(epoch FROM t.reply_expiry)::float8, $3)) < clock_timestamp())), \
-         free AS ( \
-             SELECT ranked.* FROM ranked \
-               JOIN whaply.sessions s ON s.tenant_id = ranked.tenant_id AND s.chat_id = ranked.chat_id \
-              WHERE ranked.most > 0 AND ranked.place <= ranked.most + $5 \
-              ORDER BY ranked.due_at, ranked.id LIMIT $1 * 2 FOR NO KEY UPDATE OF s SKIP LOCKED) \
-         SELECT taken.id \
-           FROM (SELECT free.id, free.due_at, free.most, \
-                        row_number() OVER (PARTITION BY free.tenant_id ORDER BY free.due_at, free.id) AS place \
-                   FROM free) AS taken \
-          WHERE taken.place <= taken.most ORDER BY taken.due_at, taken.id LIMIT $1",
+                            extract(epoch FROM t.reply_expiry)::float8, $3)) < clock_timestamp()))",
+            "$5"
+        ),
         &[
             limit.into(),
             bounds.max_in_flight.into(),
@@ -339,13 +333,17 @@ pub fn reopen(id: i64, chat: &Chat, due_at: DateTime<Utc>) -> Result<bool> {
 
 /// The questions of a reopened reply are open again.
 pub fn reopen_questions(id: i64) -> Result<()> {
+    failed_questions_become(id, Action::AiQueued)
+}
+
+fn failed_questions_become(id: i64, action: Action) -> Result<()> {
     sql::execute(
-        "UPDATE whaply.processed_events e SET action_taken = 'ai_queued' \
+        "UPDATE whaply.processed_events e SET action_taken = $2 \
            FROM whaply.replies r, whaply.messages m \
           WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.reply_id = r.id AND m.sender = 'customer' \
             AND m.sent_at >= r.first_sent_at AND e.tenant_id = m.tenant_id AND e.message_id = m.message_id \
             AND e.event_type = 'messages.upsert' AND e.action_taken = 'ai_failed'",
-        &[id.into()],
+        &[id.into(), action.as_str().into()],
     )?;
     Ok(())
 }
@@ -362,14 +360,7 @@ pub fn was_sent_after_all(id: i64) -> Result<bool> {
         &[id.into()],
     )?;
     if sent > 0 {
-        sql::execute(
-            "UPDATE whaply.processed_events e SET action_taken = 'ai_replied' \
-               FROM whaply.messages m, whaply.replies r \
-              WHERE r.id = $1 AND m.tenant_id = r.tenant_id AND m.reply_id = r.id AND m.sender = 'customer' \
-                AND m.sent_at >= r.first_sent_at AND e.tenant_id = m.tenant_id AND e.message_id = m.message_id \
-                AND e.event_type = 'messages.upsert' AND e.action_taken = 'ai_failed'",
-            &[id.into()],
-        )?;
+        failed_questions_become(id, Action::AiReplied)?;
     }
     Ok(sent > 0)
 }

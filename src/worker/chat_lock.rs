@@ -9,16 +9,9 @@ use crate::store::{Chat, chat_aliases};
 pub fn try_lock(chat: &Chat) -> Result<Option<Session>> {
     let Some(session) = sessions::try_lock(chat)? else { return Ok(None) };
     // Under this lock no other session takes the chat over.
-    let today = name_today(chat)?;
+    let today = chat_aliases::today(chat)?;
     if today == *chat {
         return Ok(Some(session));
     }
     sessions::try_lock(&today)
-}
-
-fn name_today(chat: &Chat) -> Result<Chat> {
-    let names = [chat.chat_id.clone()];
-    let known = chat_aliases::sessions_of(chat.tenant_id, &names)?.into_iter().next();
-    let chat_id = known.unwrap_or_else(|| chat.chat_id.clone());
-    Ok(Chat { tenant_id: chat.tenant_id, chat_id })
 }
