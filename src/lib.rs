@@ -14,6 +14,7 @@ mod schema;
 mod settings;
 mod store;
 mod text;
+mod version;
 mod webhook;
 mod worker;
 

@@ -112,7 +112,7 @@ fn writings(jids: &mut dyn Iterator<Item = &Jid>) -> Vec<String> {
 /// the reader; a LID beside a message of ours could be our own, too, until a customer writes from it.
 fn believed_alt<'a>(tenant: &Tenant, message: &'a Message) -> Result<Option<&'a Jid>> {
     let Some(alt) = &message.alt else { return Ok(None) };
-    if tenant.own_lids.iter().any(|lid| lid == alt.as_str()) {
+    if tenant.owns(alt) {
         return Ok(None);
     }
     if !message.is_from_the_business() || alt.kind() != JidKind::Lid {
@@ -141,8 +141,7 @@ fn learn(tenant: &Tenant, chat: &Chat, message: &Message) -> Result<()> {
     if message.jid.as_str() != chat.chat_id {
         chat_aliases::add(chat, message.jid.as_str())?;
     }
-    let is_own = |alt: &&Jid| tenant.own_lids.iter().any(|lid| lid == alt.as_str());
-    let Some(alt) = message.alt.as_ref().filter(|alt| !is_own(alt)) else { return Ok(()) };
+    let Some(alt) = message.alt.as_ref().filter(|alt| !tenant.owns(alt)) else { return Ok(()) };
     if alt.as_str() == chat.chat_id {
         return Ok(());
     }

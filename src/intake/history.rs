@@ -4,15 +4,15 @@
 use chrono::{DateTime, Utc};
 
 use super::chat;
-use super::message::{KEEPS_THE_CHAT, TOOK_OVER, facts_of, time_of};
-use super::{consequences, pauses};
+use super::message::{TOOK_OVER, facts_of, time_of};
+use super::{commands, consequences};
 use crate::conversation::{
     Action, Command, OwnNames, PauseReason, Sender, WhoSpoke, not_a_person, who_spoke,
 };
 use crate::error::Result;
 use crate::store::messages::NewMessage;
 use crate::store::tenants::Tenant;
-use crate::store::{Chat, late_echoes, messages, processed_events, sessions};
+use crate::store::{late_echoes, messages, processed_events, sessions};
 use crate::webhook::{Message, Payload};
 
 /// Takes what the business said, each message once.
@@ -73,30 +73,12 @@ fn take_one(
     let sender = command.map_or(Sender::Owner, |_| Sender::Command);
     messages::store(&found.chat, &as_the_owners(message, sender, sent_at))?;
     if let Some(command) = command {
-        return obey(tenant, &found.chat, command, sent_at, now);
+        return commands::obey(tenant, &found.chat, command, sent_at, now);
     }
     sessions::human_spoke(&found.chat, sent_at)?;
     let until = sent_at + tenant.rules.auto_resume_after;
     sessions::pause_by_human(&found.chat, PauseReason::HumanTakeover, until)?;
     consequences::stop_speaking(&found.chat, TOOK_OVER, true)
-}
-
-/// A command is one also where the number was not paired when it was given.
-fn obey(
-    tenant: &Tenant,
-    chat: &Chat,
-    command: Command,
-    sent_at: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<()> {
-    sessions::steered(chat, sent_at)?;
-    match command {
-        Command::Hold => {
-            sessions::hold(chat)?;
-            consequences::stop_speaking(chat, KEEPS_THE_CHAT, true)
-        }
-        Command::Resume => pauses::resume(tenant, chat, now).map(drop),
-    }
 }
 
 /// The webhook holds many messages, so that none of them keeps it.

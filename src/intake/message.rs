@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::chat::{self, Found};
-use super::{Outcome, consequences, greetings, pauses, test_chats};
+use super::{Outcome, commands, consequences, greetings, pauses, test_chats};
 use crate::conversation::trace::CLOCK_SLACK;
 use crate::conversation::{
-    Action, ChatFacts, Command, Decision, OwnNames, PauseReason, Sender, decide, not_a_person,
+    Action, ChatFacts, Decision, OwnNames, PauseReason, Sender, decide, not_a_person,
 };
 use crate::error::Result;
 use crate::settings;
@@ -18,14 +18,13 @@ use crate::store::tenants::{self, Tenant};
 use crate::store::{
     Chat, deliveries, late_echoes, messages, processed_events, replies, sessions, unverified,
 };
-use crate::webhook::{Jid, LineState, Message, MessageEvent, Payload};
+use crate::webhook::{Jid, LineState, Message, Payload};
 
 /// A message this young proves that the line is open; an older one may be a late retry.
 const PROVES_THE_LINE_FOR: chrono::Duration = chrono::Duration::seconds(60);
 
 /// Why a reply ends when somebody of the business has the word.
 pub const TOOK_OVER: &str = "a human of the business took over";
-pub const KEEPS_THE_CHAT: &str = "the owner keeps the chat";
 
 /// Takes one message. Row 3 (duplicates) stands first since it is the cheapest, and again behind
 /// the session's lock, where it is certain.
@@ -47,7 +46,7 @@ pub fn take(
     if let Some(action) = not_a_person(message, own, &tenant.rules) {
         return leave_aside(tenant, message, event, action);
     }
-    if !message.from_me && tenant.own_lids.iter().any(|lid| lid == message.jid.as_str()) {
+    if !message.from_me && tenant.owns(&message.jid) {
         tenants::forget_own_lid(tenant.id, message.jid.as_str())?;
     }
     let mut found = chat::find(tenant, message)?;
@@ -156,10 +155,7 @@ pub fn facts_of(
 /// tell that it was sent. What the owner types is never taken for one, nor the same words of another
 /// sender when Evolution cannot be at work on that call any more.
 fn given_up(chat: &Chat, message: &Message, sent_at: DateTime<Utc>) -> Result<Option<Delivery>> {
-    let by_machine = message.kind == MessageEvent::Send || message.is_made_by_evolution();
-    let Some(text) = message.content.text.as_deref().filter(|_| by_machine) else {
-        return Ok(None);
-    };
+    let Some(text) = message.words_through_evolution() else { return Ok(None) };
     let limits = settings::worker_limits();
     let since = sent_at - limits.call_time() - limits.settle_time - CLOCK_SLACK;
     late_echoes::given_up(chat, text, since, sent_at + CLOCK_SLACK)
@@ -167,8 +163,7 @@ fn given_up(chat: &Chat, message: &Message, sent_at: DateTime<Utc>) -> Result<Op
 
 /// The echo of a call that has not ended may name a JID that is another chat so far.
 pub fn is_perhaps_in_flight(message: &Message, tenant_id: i32) -> Result<bool> {
-    let by_machine = message.kind == MessageEvent::Send || message.is_made_by_evolution();
-    match message.content.text.as_deref().filter(|_| by_machine) {
+    match message.words_through_evolution() {
         Some(text) => late_echoes::is_in_flight_somewhere(tenant_id, text),
         None => Ok(false),
     }
@@ -274,12 +269,6 @@ impl Arrival<'_> {
             let until = self.sent_at + self.tenant.rules.auto_resume_after;
             sessions::pause_by_human(chat, takeover.reason, until)?;
         }
-        if let Some(command) = decision.command {
-            sessions::steered(chat, self.sent_at)?;
-            if command == Command::Hold {
-                sessions::hold(chat)?;
-            }
-        }
         Ok(())
     }
 
@@ -320,14 +309,8 @@ impl Arrival<'_> {
         if decision.takeover.is_some() {
             consequences::stop_speaking(chat, TOOK_OVER, true)?;
         }
-        match decision.command {
-            Some(Command::Hold) => {
-                consequences::stop_speaking(chat, KEEPS_THE_CHAT, true)?;
-            }
-            Some(Command::Resume) => {
-                pauses::resume(self.tenant, chat, self.now)?;
-            }
-            None => {}
+        if let Some(command) = decision.command {
+            commands::obey(self.tenant, chat, command, self.sent_at, self.now)?;
         }
         let words = self.message.content.text.as_deref();
         if decision.action == Action::IgnoredAutoReply

@@ -4,6 +4,7 @@
 pub mod adoption;
 mod change;
 pub mod chat;
+mod commands;
 pub mod consequences;
 pub mod echo;
 mod greetings;

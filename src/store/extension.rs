@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 
 use super::sql;
 use crate::error::{Error, Result};
+use crate::version;
 
 /// How many tables the next statement names.
 const TABLES: usize = 7;
@@ -85,15 +86,11 @@ pub fn require_current() -> Result<()> {
     if IS_CURRENT.load(Ordering::Relaxed) {
         return Ok(());
     }
-    if let Some(tables) = version()?.filter(|tables| numbers(tables) < numbers(LIBRARY_VERSION)) {
+    if let Some(tables) = version()?.filter(|tables| version::is_newer(LIBRARY_VERSION, tables)) {
         return Err(Error::Outdated { tables, library: LIBRARY_VERSION });
     }
     IS_CURRENT.store(true, Ordering::Relaxed);
     Ok(())
-}
-
-fn numbers(version: &str) -> Vec<u32> {
-    version.split('.').map(|number| number.parse().unwrap_or(0)).collect()
 }
 
 /// Makes this process the reply worker of the database, until it ends; false if another one is.

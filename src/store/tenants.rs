@@ -9,6 +9,7 @@ use crate::conversation::{
 use crate::error::Result;
 use crate::exchange::Secret;
 use crate::settings::Behaviour;
+use crate::webhook::Jid;
 
 /// A tenant with the settings that decide what an event means. NULLs are filled from the GUCs.
 #[derive(Clone, Debug)]
@@ -27,6 +28,11 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// Whether this is one of the business's own LIDs.
+    pub fn owns(&self, lid: &Jid) -> bool {
+        self.own_lids.iter().any(|own| own == lid.as_str())
+    }
+
     /// Whether these words are among `auto_reply_texts`.
     pub fn knows_as_automatic(&self, words: &str) -> bool {
         self.rules.auto_reply_texts.iter().any(|known| known.trim() == words.trim())

@@ -86,6 +86,12 @@ impl Message {
         self.status == Some(Status::Pending) && !self.has_addressing_mode
     }
 
+    /// Its words, if they went out through Evolution, by whomever: what is typed is nobody's echo.
+    pub fn words_through_evolution(&self) -> Option<&str> {
+        let by_machine = self.kind == MessageEvent::Send || self.is_made_by_evolution();
+        self.content.text.as_deref().filter(|_| by_machine)
+    }
+
     /// See [`is_unverified`].
     pub fn is_unverified(&self) -> bool {
         self.cloud_number.is_none() && is_unverified(&self.id)

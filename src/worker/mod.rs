@@ -23,7 +23,6 @@ mod rounds;
 mod send;
 mod terms;
 mod unverified;
-mod version;
 mod wake;
 
 pub use register::{

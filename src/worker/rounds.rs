@@ -18,13 +18,14 @@ use super::line::{self, Doubts, LineChecks};
 use super::pool::Pool;
 use super::record::Recorded;
 use super::terms::Terms;
-use super::{lookup, record, send, version};
+use super::{lookup, record, send};
 use crate::error::Result;
 use crate::intake::{echo, upkeep};
 use crate::settings::{self, Behaviour, WorkerLimits};
 use crate::store::extension::{self, Presence};
 use crate::store::replies::{self, Bounds};
 use crate::store::{deliveries, recovery};
+use crate::version;
 
 /// What somebody has locked is tried again after this.
 const HELD_RETRY: Duration = Duration::from_millis(50);

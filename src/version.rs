@@ -1,5 +1,5 @@
 //! A library and tables of different versions, as after the upgrade of the package: what to do about
-//! it. Until it is done the worker waits.
+//! it. Until it is done the worker waits. Pure.
 
 /// For the log: `installed` is the version of the extension in the database.
 pub fn mismatch(installed: &str, library: &str) -> String {
@@ -14,7 +14,8 @@ pub fn mismatch(installed: &str, library: &str) -> String {
     )
 }
 
-fn is_newer(one: &str, other: &str) -> bool {
+/// Whether `one` is a later version than `other`, number by number.
+pub fn is_newer(one: &str, other: &str) -> bool {
     numbers(one) > numbers(other)
 }
 
