@@ -134,14 +134,16 @@ pub fn facts_of(
 ) -> Result<ChatFacts> {
     let from_us = message.is_from_the_business();
     let chat_id = session.map(|session| session.chat.chat_id.as_str());
+    // In this order: a call that ends between the two looks is found by the second, as ours.
+    let send_in_flight = from_us
+        && (deliveries::in_flight(tenant.id, chat_id)?
+            || is_perhaps_in_flight(message, tenant.id)?);
     let is_ours = from_us
         && (deliveries::by_message_id(tenant.id, &message.id)?
             || given_up(chat, message, sent_at)?.is_some());
     Ok(ChatFacts {
         is_our_delivery: is_ours,
-        send_in_flight: from_us
-            && (deliveries::in_flight(tenant.id, chat_id)?
-                || is_perhaps_in_flight(message, tenant.id)?),
+        send_in_flight,
         is_paused: session.is_some_and(|session| session.is_paused),
         is_test_chat: is_test_chat(tenant, chat, message)?,
         last_human_at: session.and_then(|session| session.last_human_at),
