@@ -39,6 +39,21 @@ COMMENT ON COLUMN whaply.tenants.hold_word IS 'A message of the owner that is th
 COMMENT ON COLUMN whaply.tenants.answer_after_pause IS 'Whether what was asked during a pause is answered at its end, if it is younger than age_limit and nobody has answered since';
 COMMENT ON COLUMN whaply.tenants.on_unverified IS 'Messages of the Cloud API whose customer cannot be verified, while several write at once: hold (left to a person), answer';
 COMMENT ON COLUMN whaply.tenants.own_lids IS 'The business''s own LIDs, found out by whaply: they name no customer';
+COMMENT ON COLUMN whaply.tenants.webhook_secret_before IS 'The webhook_secret before the last change: valid for 24 hours after it';
+COMMENT ON COLUMN whaply.tenants.webhook_secret_changed_at IS 'When webhook_secret was last changed';
+COMMENT ON COLUMN whaply.tenants.webhook_jwt_key IS 'The jwt_key among the headers of the webhook in Evolution, which makes a token of it (HS256) for each event; the listener takes it in place of the secret. NULL: no tokens';
+
+COMMENT ON TABLE whaply.refused_webhooks IS 'Posts turned away at the front doors: how many by tenant and reason, first and last. Noted within seconds, not at once; view health shows those of the last 24 hours';
+COMMENT ON COLUMN whaply.refused_webhooks.tenant_id IS 'NULL: no tenant has the instance that was named';
+COMMENT ON COLUMN whaply.refused_webhooks.reason IS 'wrong_secret, no_secret, expired_token, unknown_instance, too_large, invalid, too_fast';
+
+COMMENT ON TABLE whaply.connect_requests IS 'What connect_instance was asked for, and how far it is; view instance_requests shows it';
+COMMENT ON COLUMN whaply.connect_requests.state IS 'waiting (for the worker) -> working (a call to Evolution) -> scan_qr (for a person) -> connected; or failed, superseded (by a newer request)';
+COMMENT ON COLUMN whaply.connect_requests.due_at IS 'When the worker next does something about it';
+COMMENT ON COLUMN whaply.connect_requests.attempt IS 'Calls that failed in a row';
+COMMENT ON COLUMN whaply.connect_requests.qr_code IS 'What Evolution''s newest QR code says; instance_qr draws it';
+COMMENT ON COLUMN whaply.connect_requests.pairing_code IS 'The code to type on the phone in place of the QR code, where Evolution gives one';
+COMMENT ON COLUMN whaply.connect_requests.qr_at IS 'When the QR code came; WhatsApp makes a new one about every 20 to 60 s';
 
 COMMENT ON TABLE whaply.sessions IS 'A session is one chat of a tenant. Its chat_id never changes; chat_aliases has its other names';
 COMMENT ON COLUMN whaply.sessions.pause_reason IS 'human_takeover, other_sender (both end by silence), ai_failed, loop_guard (both end at paused_until), or a manual reason (a hold)';
@@ -127,6 +142,7 @@ COMMENT ON FUNCTION whaply.wait_until_idle(interval) IS 'Waits until the worker 
 COMMENT ON FUNCTION whaply.adopt_tenants() IS 'Makes this database the one that speaks for its tenants, after a restore. Fails open replies older than reply_expiry. Returns how many tenants were elsewhere';
 COMMENT ON FUNCTION whaply.home_id() IS 'Names this database: system identifier and OID. A copy has another';
 COMMENT ON FUNCTION whaply.check_tenant() IS 'Trigger: refuses what a tenant cannot be set to (23502, 23514), without printing the row, which holds keys';
+COMMENT ON FUNCTION whaply.keep_former_secret() IS 'Trigger: the webhook_secret of before stays valid for a day';
 COMMENT ON FUNCTION whaply.touch_updated_at() IS 'Trigger: updated_at moves with every update that does not move it itself';
 COMMENT ON FUNCTION whaply.extension_created() IS 'Called by the extension''s script: the worker starts when CREATE EXTENSION commits';
 

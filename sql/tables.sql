@@ -43,6 +43,9 @@ CREATE TABLE whaply.tenants (
     answer_after_pause boolean,
     on_unverified   text,
     own_lids        text[],
+    webhook_secret_before text,
+    webhook_secret_changed_at timestamptz,
+    webhook_jwt_key text,
 
     CONSTRAINT idx_tenants_instance_name UNIQUE (instance_name)
 );
@@ -199,6 +202,45 @@ CREATE UNIQUE INDEX idx_deliveries_message
     ON whaply.deliveries (tenant_id, message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX idx_deliveries_reply ON whaply.deliveries (reply_id) WHERE reply_id IS NOT NULL;
 
+-- Posts that were turned away at a front door: how many, by tenant and reason. Written in sums, so that
+-- nobody fills a table by being refused.
+CREATE TABLE whaply.refused_webhooks (
+    id              bigserial PRIMARY KEY,
+    tenant_id       integer REFERENCES whaply.tenants (id) ON DELETE CASCADE,
+    reason          text NOT NULL CHECK (reason IN
+                        ('wrong_secret', 'no_secret', 'expired_token', 'unknown_instance', 'too_large', 'invalid', 'too_fast')),
+    refused         bigint NOT NULL DEFAULT 0,
+    first_at        timestamptz NOT NULL DEFAULT now(),
+    last_at         timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE UNIQUE INDEX idx_refused_webhooks_tenant_reason
+    ON whaply.refused_webhooks (coalesce(tenant_id, 0), reason);
+
+-- What connect_instance was asked for. The worker does it step by step; Evolution's QR code stands here
+-- until somebody has scanned it.
+CREATE TABLE whaply.connect_requests (
+    id              bigserial PRIMARY KEY,
+    tenant_id       integer NOT NULL REFERENCES whaply.tenants (id) ON DELETE CASCADE,
+    webhook_url     text NOT NULL,
+    state           text NOT NULL DEFAULT 'waiting' CHECK (state IN
+                        ('waiting', 'working', 'scan_qr', 'connected', 'failed', 'superseded')),
+    due_at          timestamptz NOT NULL DEFAULT now(),
+    attempt         integer NOT NULL DEFAULT 0,
+    error           text,
+    qr_code         text,
+    pairing_code    text,
+    qr_at           timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    finished_at     timestamptz
+);
+
+-- One at a time for a tenant: a new request takes the place of the open one.
+CREATE UNIQUE INDEX idx_connect_requests_one_open
+    ON whaply.connect_requests (tenant_id) WHERE state IN ('waiting', 'working', 'scan_qr');
+CREATE INDEX idx_connect_requests_tenant ON whaply.connect_requests (tenant_id, id);
+
 -- What a tenant may be set to. A trigger, since the error of a CHECK or NOT NULL prints the whole
 -- row, and this row holds keys; for the same reason no message repeats a URL, which may hold a
 -- password. Durations end where those of the GUCs do: beyond, the arithmetic of times overflows.
@@ -280,6 +322,21 @@ CREATE TRIGGER check_tenant
         age_limit, reply_expiry, on_failure, on_other_sender, on_uncertain, timezone, connection_state,
         answers_per_chat, answers_per_tenant, answer_window, resume_word, hold_word, on_unverified
     ON whaply.tenants FOR EACH ROW EXECUTE FUNCTION whaply.check_tenant();
+
+-- Evolution repeats a webhook for 20 minutes with the headers it began with, and whoever changes the
+-- secret changes it here and there in two steps: the former one is kept, and holds for a day.
+CREATE FUNCTION whaply.keep_former_secret() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.webhook_secret_before := OLD.webhook_secret;
+    NEW.webhook_secret_changed_at := clock_timestamp();
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER keep_former_secret BEFORE UPDATE OF webhook_secret ON whaply.tenants
+    FOR EACH ROW WHEN (NEW.webhook_secret IS DISTINCT FROM OLD.webhook_secret)
+    EXECUTE FUNCTION whaply.keep_former_secret();
 
 -- Statements of ours set updated_at themselves; the trigger serves everybody else's, and costs
 -- nothing where the value has moved already.

@@ -90,6 +90,13 @@ pub fn ingest(payload: &Payload, now: DateTime<Utc>) -> Result<Outcome> {
     }
 }
 
+/// Takes webhooks of any tenants in the order in which they came, all in this transaction; what became
+/// of each stands at its place. An error that PostgreSQL raises is that of the whole transaction.
+#[allow(dead_code)]
+pub fn ingest_all(payloads: &[Payload], now: DateTime<Utc>) -> Vec<Result<Outcome>> {
+    payloads.iter().map(|payload| ingest(payload, now)).collect()
+}
+
 fn tenant_of(payload: &Payload, defaults: &Behaviour) -> Result<Tenant> {
     let instance = &payload.envelope.instance;
     tenants::by_instance(instance, defaults)?
