@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use postgres::error::SqlState;
 use support::scene::{SECRET_HEADER, webhook_of};
-use support::{Relay, RelayOptions, Scene, Webhook, shared_cluster};
+use support::{Relay, RelayOptions, Scene, Webhook, shared_cluster, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -94,4 +94,78 @@ fn a_wrong_secret_and_an_unknown_instance_are_turned_away_at_the_door() {
 
     let stored = "SELECT count(*) FROM whaply.messages";
     assert_eq!(door.scene.db.value::<i64>(stored, &[]), 0);
+}
+
+#[test]
+fn a_webhook_with_the_secret_of_before_the_change_is_answered() {
+    let Door { scene, .. } = &open_the_door("former_secret");
+    scene.db.execute("UPDATE whaply.tenants SET webhook_secret = 'changed'");
+    scene.shop.customer_says(CUSTOMER, "Abrem aos domingos?").delivered();
+    scene.shop.wait_for_sent(1, LIMIT);
+}
+
+/// Whose posts were refused, how many, and why, as an operator reads it.
+fn refused(scene: &Scene) -> Vec<String> {
+    let health = "SELECT coalesce(instance_name, 'nobody') || ' ' || split_part(problem, ' ', 1) \
+                         || substring(problem FROM ' [a-z_]+$') \
+                    FROM whaply.health WHERE subject = 'webhooks' ORDER BY 1";
+    scene.db.column(health, &[])
+}
+
+#[test]
+fn posts_that_are_turned_away_are_counted_in_health() {
+    let door = open_the_door("counted");
+    let shop = &door.scene.shop;
+    for (secret, times) in [(Some("wrong"), 2), (Some(""), 1), (None, 1)] {
+        let webhook = Webhook::to(door.relay.url());
+        shop.set_webhook(match secret {
+            Some(secret) => webhook.with_header(SECRET_HEADER, secret),
+            None => webhook,
+        });
+        for _ in 0..times {
+            assert_eq!(shop.customer_says(CUSTOMER, "Oi?").answer().status, Some(401));
+        }
+    }
+    let stranger = door.scene.evolution.create_instance("nobody-s-shop");
+    stranger.set_webhook(Webhook::to(door.relay.url()));
+    assert_eq!(stranger.customer_says(CUSTOMER, "Oi?").answer().status, Some(404));
+
+    let name: String = door.scene.db.value("SELECT instance_name::text FROM whaply.tenants", &[]);
+    let mut expected = vec![
+        format!("{name} 2 no_secret"),
+        format!("{name} 2 wrong_secret"),
+        "nobody 1 unknown_instance".to_owned(),
+    ];
+    expected.sort();
+    wait_until("the worker has noted what was refused", LIMIT, || {
+        let seen = refused(&door.scene);
+        if seen == expected { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+    // Once more: the sums grow, and the rows do not.
+    assert_eq!(shop.customer_says(CUSTOMER, "Oi?").answer().status, Some(401));
+    wait_until("the sum has grown", LIMIT, || {
+        refused(&door.scene).contains(&format!("{name} 3 no_secret"))
+    });
+    assert_eq!(door.scene.db.value::<i64>("SELECT count(*) FROM whaply.refused_webhooks", &[]), 3);
+}
+
+#[test]
+fn a_tenant_that_somebody_holds_keeps_no_other_refusal_from_being_noted() {
+    let door = open_the_door("held_tenant");
+    let shop = &door.scene.shop;
+    let mut client = door.scene.db.connect();
+    let mut holder = client.transaction().expect("a transaction");
+    holder.execute("SELECT FROM whaply.tenants FOR UPDATE", &[]).expect("a row lock");
+
+    shop.set_webhook(Webhook::to(door.relay.url()));
+    assert_eq!(shop.customer_says(CUSTOMER, "Oi?").answer().status, Some(401));
+    let stranger = door.scene.evolution.create_instance("nobody-s-shop");
+    stranger.set_webhook(Webhook::to(door.relay.url()));
+    assert_eq!(stranger.customer_says(CUSTOMER, "Oi?").answer().status, Some(404));
+    wait_until("the worker passes the tenant over", LIMIT, || {
+        refused(&door.scene) == ["nobody 1 unknown_instance"]
+    });
+
+    holder.rollback().expect("the row is free");
+    wait_until("the worker has noted the rest", LIMIT, || refused(&door.scene).len() == 2);
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::fields::{self, at};
 use super::{Change, Envelope, Jid, JidKind, Message, MessageEvent, Refusal, Status};
+use crate::evolution::QrCode;
 
 /// What a webhook reports (Evolution API 2.3.6).
 #[expect(clippy::large_enum_variant, reason = "most webhooks are messages: a box would only cost")]
@@ -17,6 +18,8 @@ pub enum Body {
     Change(Change),
     /// `connection.update`, `status.instance`, `logout.instance`.
     Line(LineState),
+    /// `qrcode.updated`: while nobody has linked the number.
+    Qr(QrUpdate),
     /// `group-participants.update`: the LID and the phone of one person each.
     Aliases(Vec<(Jid, Jid)>),
     /// `messages.set`: what was said while the number was not paired. Of it only what the business
@@ -37,6 +40,14 @@ pub struct Receipt {
     /// False with `Read` means that the owner has read a customer's message; on WHATSAPP-BUSINESS
     /// it is always false.
     pub from_me: bool,
+}
+
+/// What is to be scanned now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QrUpdate {
+    Code(QrCode),
+    /// Evolution makes no more of them until somebody asks it to connect again.
+    LimitReached,
 }
 
 /// Whether the number is connected to WhatsApp.
@@ -65,6 +76,7 @@ impl Body {
             "connection.update" => line(fields::text(one, "state")),
             "status.instance" => line(fields::text(one, "status")),
             "logout.instance" => Self::Line(LineState::Close),
+            "qrcode.updated" => qr(one),
             "group-participants.update" => Self::Aliases(aliases(at(one, "participantsData"))),
             "messages.set" | "messaging-history.set" => Self::History(history(envelope, data)),
             _ => Self::Other,
@@ -115,6 +127,17 @@ impl LineState {
 
 fn line(state: Option<&str>) -> Body {
     state.and_then(LineState::parse).map_or(Body::Other, Body::Line)
+}
+
+/// At the limit it is `{message, statusCode: 500}`.
+fn qr(data: &Value) -> Body {
+    match QrCode::read(at(data, "qrcode")) {
+        Some(code) => Body::Qr(QrUpdate::Code(code)),
+        None if fields::integer(at(data, "statusCode")) == Some(500) => {
+            Body::Qr(QrUpdate::LimitReached)
+        }
+        None => Body::Other,
+    }
 }
 
 fn history(envelope: &Envelope, data: &Value) -> Vec<Message> {

@@ -81,5 +81,6 @@ pub(super) fn is_true(value: &Value) -> bool {
 }
 
 pub(super) fn is_longer(text: &str, characters: usize) -> bool {
-    text.chars().nth(characters).is_some()
+    // Most have fewer bytes than that: nothing is to be counted.
+    text.len() > characters && text.chars().nth(characters).is_some()
 }

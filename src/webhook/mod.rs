@@ -18,7 +18,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use body::{Body, LineState, Receipt};
+pub use body::{Body, LineState, QrUpdate, Receipt};
 pub use change::{Change, ChangeKind};
 pub use content::{ContentClass, content_of};
 pub use envelope::Envelope;
@@ -32,8 +32,8 @@ pub use status::Status;
 pub struct Payload {
     pub envelope: Envelope,
     pub body: Body,
-    /// The payload as JSON text that `jsonb` takes: without keys and file contents, and with
-    /// U+FFFD in place of every NUL and lone surrogate.
+    /// The payload as JSON text that `jsonb` takes: without keys, file contents and NULs, with
+    /// U+FFFD in place of every lone surrogate, and as texts the numbers that `numeric` cannot hold.
     pub raw: String,
 }
 
@@ -45,5 +45,7 @@ pub fn read(text: &str) -> Result<Payload, Refusal> {
     }
     let envelope = Envelope::read(&payload)?;
     let body = Body::read(&envelope, fields::at(&payload, "data"))?;
-    Ok(Payload { envelope, body, raw: raw::raw_text(payload) })
+    let raw =
+        raw::raw_text(&payload).map_err(|error| Refusal::NotJson { reason: error.to_string() })?;
+    Ok(Payload { envelope, body, raw })
 }

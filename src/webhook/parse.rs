@@ -7,14 +7,18 @@ use serde_json::Value;
 
 use super::Refusal;
 
-/// What stands where a NUL or a lone surrogate stood, as a JSON escape.
+/// What stands where a lone surrogate stood, as a JSON escape.
 const REPLACEMENT: &str = "\\ufffd";
 
 /// Length of `\uXXXX`.
 const ESCAPE: usize = 6;
 
+/// Some programs begin a UTF-8 text with it. JSON knows no such thing.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Parses `text`. Of duplicate keys the last wins; numbers keep their digits.
 pub(super) fn parse(text: &str) -> Result<Value, Refusal> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     serde_json::from_str(&mended(text)).map_err(|error| {
         let reason = error.to_string();
         // The parser has no other way to tell its depth limit from a syntax error.
@@ -26,7 +30,8 @@ pub(super) fn parse(text: &str) -> Result<Value, Refusal> {
     })
 }
 
-/// `text` with every escape of U+0000 or of a lone surrogate replaced by `\ufffd`.
+/// `text` without any escape of U+0000, and with `\ufffd` for every lone surrogate: what JSON allows
+/// and `jsonb` does not.
 ///
 /// It looks at backslashes only and not at quotes: outside of a string a backslash is a syntax
 /// error with or without the change.
@@ -37,15 +42,18 @@ pub(super) fn mended(text: &str) -> Cow<'_, str> {
     // `get` is None in the middle of a character, which only an escape unknown to JSON leads to.
     while let Some(offset) = text.get(next..).and_then(|rest| rest.find('\\')) {
         let start = next + offset;
-        match escape_at(text, start) {
-            Escape::Holdable { length } => next = start + length,
-            Escape::Unholdable => {
-                next = start + ESCAPE;
-                mended.push_str(text.get(copied..start).unwrap_or_default());
-                mended.push_str(REPLACEMENT);
-                copied = next;
+        let replacement = match escape_at(text, start) {
+            Escape::Holdable { length } => {
+                next = start + length;
+                continue;
             }
-        }
+            Escape::Nul => "",
+            Escape::LoneSurrogate => REPLACEMENT,
+        };
+        mended.push_str(text.get(copied..start).unwrap_or_default());
+        mended.push_str(replacement);
+        next = start + ESCAPE;
+        copied = next;
     }
     if copied == 0 {
         return Cow::Borrowed(text);
@@ -60,16 +68,18 @@ enum Escape {
     Holdable {
         length: usize,
     },
-    Unholdable,
+    Nul,
+    LoneSurrogate,
 }
 
 fn escape_at(text: &str, start: usize) -> Escape {
     match code_unit_at(text, start) {
         None => Escape::Holdable { length: 2 },
-        Some(0 | 0xDC00..=0xDFFF) => Escape::Unholdable,
+        Some(0) => Escape::Nul,
+        Some(0xDC00..=0xDFFF) => Escape::LoneSurrogate,
         Some(0xD800..=0xDBFF) => match code_unit_at(text, start + ESCAPE) {
             Some(0xDC00..=0xDFFF) => Escape::Holdable { length: 2 * ESCAPE },
-            _ => Escape::Unholdable,
+            _ => Escape::LoneSurrogate,
         },
         Some(_) => Escape::Holdable { length: ESCAPE },
     }

@@ -1,11 +1,13 @@
 //! What is kept of a payload: its JSON text without keys and without file contents, in a form that
 //! PostgreSQL's `jsonb` takes. Never changes anything else.
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
 /// Keys of Evolution (`apikey`; `api_key` in its error webhook, the global one) and of the
-/// WhatsApp account itself, which a `messages.edited` can carry while a phone is being paired.
-const SECRETS: [&str; 4] = ["apikey", "api_key", "api-key", "appStateSyncKeyShare"];
+/// WhatsApp account itself, which a `messages.edited` can carry while a phone is being paired; and what
+/// links a phone to the account (`qrcode.updated`).
+const SECRETS: [&str; 5] = ["apikey", "api_key", "api-key", "appStateSyncKeyShare", "qrcode"];
 
 /// Fields that hold the content of a file.
 const FILES: [&str; 4] = ["base64", "jpegThumbnail", "pngThumbnail", "thumbnail"];
@@ -14,28 +16,32 @@ const FILES: [&str; 4] = ["base64", "jpegThumbnail", "pngThumbnail", "thumbnail"
 const MAX_WHOLE_DIGITS: i64 = 131_072;
 const MAX_FRACTION_DIGITS: i64 = 16_383;
 
-pub(super) fn raw_text(mut payload: Value) -> String {
-    reduce(&mut payload);
-    payload.to_string()
+pub(super) fn raw_text(payload: &Value) -> serde_json::Result<String> {
+    serde_json::to_string(&Kept(payload))
 }
 
-/// The parser's depth limit bounds this recursion.
-fn reduce(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.retain(|key, _| !is_among(&SECRETS, key));
-            for (key, field) in fields.iter_mut() {
-                match is_among(&FILES, key).then(|| length_of_file(field)).flatten() {
-                    Some(length) => *field = Value::String(length),
-                    None => reduce(field),
+/// Written as what is kept of the value. The parser's depth limit bounds the recursion.
+struct Kept<'a>(&'a Value);
+
+impl Serialize for Kept<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(fields) => {
+                let mut kept = serializer.serialize_map(None)?;
+                for (key, field) in fields.iter().filter(|(key, _)| !is_among(&SECRETS, key)) {
+                    match is_among(&FILES, key).then(|| length_of_file(field)).flatten() {
+                        Some(length) => kept.serialize_entry(key, &length)?,
+                        None => kept.serialize_entry(key, &Kept(field))?,
+                    }
                 }
+                kept.end()
             }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Kept)),
+            Value::Number(number) if !fits_numeric(number.as_str()) => {
+                serializer.serialize_str(number.as_str())
+            }
+            other => other.serialize(serializer),
         }
-        Value::Array(items) => items.iter_mut().for_each(reduce),
-        Value::Number(number) if !fits_numeric(number.as_str()) => {
-            *value = Value::String(number.to_string());
-        }
-        _ => {}
     }
 }
 

@@ -32,6 +32,7 @@ fn class_of(body: &Body) -> &'static str {
             ChangeKind::Nothing => "other",
         },
         Body::Line(_) => "line",
+        Body::Qr(_) => "qr",
         Body::Aliases(_) => "aliases",
         Body::History(_) => "history",
         Body::Other => "other",
@@ -98,7 +99,9 @@ fn no_fixture_is_without_expectation() {
 
 #[test]
 fn a_stored_raw_is_read_like_the_payload_it_came_from() {
-    for (name, expected) in expectations() {
+    // A code to scan is not kept.
+    let kept = expectations().into_iter().filter(|(_, expected)| expected["class"] != "qr");
+    for (name, expected) in kept {
         let payload = read(&fixture(&name)).unwrap();
         assert_eq!(read(&payload.raw).as_ref(), Ok(&payload), "{name}");
         let raw: Value = serde_json::from_str(&payload.raw).unwrap();
@@ -326,16 +329,16 @@ fn every_refusal_says_what_to_do() {
 
 #[test]
 fn nul_lone_surrogates_and_huge_numbers_pass_through_a_whole_payload() {
-    let text = r#"{"event": "messages.upsert", "instance": "loja\u0000", "apikey": "secret",
+    let text = r#"{"event": "messages.upsert", "instance": "loja\u0000", "apikey\u0000": "secret",
         "data": {"key": {"id": "A\u0000", "remoteJid": "1@lid", "fromMe": false},
         "message": {"conversation": "oi\u0000 \ud83d \\u0000"}, "pushName": "M\u0000",
         "big": 1e400, "bigger": 1e999999}}"#;
     let payload = read(text).unwrap();
     let Body::Message(message) = &payload.body else { panic!("{:?}", payload.body) };
-    assert_eq!(payload.envelope.instance, "loja\u{fffd}");
-    assert_eq!(message.id, "A\u{fffd}");
-    assert_eq!(message.push_name.as_deref(), Some("M\u{fffd}"));
-    assert_eq!(message.content.text.as_deref(), Some("oi\u{fffd} \u{fffd} \\u0000"));
+    assert_eq!(payload.envelope.instance, "loja");
+    assert_eq!(message.id, "A");
+    assert_eq!(message.push_name.as_deref(), Some("M"));
+    assert_eq!(message.content.text.as_deref(), Some("oi \u{fffd} \\u0000"));
     assert!(payload.raw.contains(r#""big":1e+400,"bigger":"1e+999999""#), "{}", payload.raw);
     assert!(!payload.raw.contains("secret") && !payload.raw.contains('\0'));
 }
@@ -370,4 +373,22 @@ fn pointers(value: &Value, at: String, found: &mut Vec<String>) {
         }
     }
     found.push(at);
+}
+
+#[test]
+fn a_code_to_scan_is_read_and_neither_kept_nor_shown() {
+    let payload = read(&fixture("qrcode.updated.json")).unwrap();
+    let Body::Qr(QrUpdate::Code(qr)) = &payload.body else { panic!("{:?}", payload.body) };
+    assert_eq!((qr.code.expose(), &qr.pairing_code), ("2@FAKEQRDATA,abc,def", &None));
+    for text in [payload.raw.clone(), format!("{payload:?}")] {
+        assert!(!text.contains("FAKEQRDATA") && !text.contains("RkFLRS1RUg"), "{text}");
+    }
+    let body = |data: &str| {
+        read(&format!(r#"{{"event":"qrcode.updated","instance":"a","data":{data}}}"#)).unwrap().body
+    };
+    let limit = r#"{"message":"QR code limit reached, please login again","statusCode":500}"#;
+    assert_eq!(body(limit), Body::Qr(QrUpdate::LimitReached));
+    for data in ["null", "{}", r#"{"qrcode":{"code":""}}"#, r#"{"qrcode":null}"#] {
+        assert_eq!(body(data), Body::Other, "{data}");
+    }
 }

@@ -91,7 +91,7 @@ fn every_kind_of_choice_has_its_text() {
         (
             json!({"interactiveResponseMessage": {"nativeFlowResponseMessage":
                 {"paramsJson": "{\"display_text\":\"Sim\\u0000\",\"id\":\"s\"}"}}}),
-            "Sim\u{fffd}",
+            "Sim",
         ),
         (json!({"conversation": "Sim", "contextInfo": {"stanzaId": "wamid.A"}}), "Sim"),
         (json!({"interactiveMessage": {"body": {"text": "Qual?"}}}), "Qual?"),

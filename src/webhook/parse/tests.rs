@@ -6,15 +6,17 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn nul_and_lone_surrogates_become_the_replacement_character() {
+fn nul_goes_and_lone_surrogates_become_the_replacement_character() {
     for (text, read) in [
-        (r#""a\u0000b""#, "a\u{fffd}b"),
+        (r#""a\u0000b""#, "ab"),
+        (r#""\u0000\u0000""#, ""),
+        (r#""\ud83d\u0000\ude00""#, "\u{fffd}\u{fffd}"),
         (r#""\ud83d""#, "\u{fffd}"),
         (r#""\ud83dx""#, "\u{fffd}x"),
         (r#""\uDE00""#, "\u{fffd}"),
         (r#""\ude00\ud83d""#, "\u{fffd}\u{fffd}"),
         (r#""\ud83d\ud83d\ude00""#, "\u{fffd}😀"),
-        (r#""\ud83d\u0000""#, "\u{fffd}\u{fffd}"),
+        (r#""\ud83d\u0000""#, "\u{fffd}"),
         (r#""\ud83d\n""#, "\u{fffd}\n"),
     ] {
         assert_eq!(parse(text), Ok(json!(read)), "{text}");
@@ -33,12 +35,21 @@ fn a_whole_pair_and_an_escaped_backslash_stay() {
         assert!(matches!(mended(text), Cow::Borrowed(_)), "{text}");
         assert_eq!(parse(text), Ok(json!(read)), "{text}");
     }
-    assert_eq!(parse(r#""\\\u0000""#), Ok(json!("\\\u{fffd}")));
+    assert_eq!(parse(r#""\\\u0000""#), Ok(json!("\\")));
 }
 
 #[test]
 fn keys_are_mended_too() {
-    assert_eq!(parse(r#"{"a\u0000": 1}"#), Ok(json!({"a\u{fffd}": 1})));
+    assert_eq!(parse(r#"{"a\u0000": 1, "\udead": 2}"#), Ok(json!({"a": 1, "\u{fffd}": 2})));
+    // Which makes duplicates of some.
+    assert_eq!(parse(r#"{"a": 1, "a\u0000": 2}"#), Ok(json!({"a": 2})));
+}
+
+#[test]
+fn a_byte_order_mark_at_the_start_is_no_part_of_the_text() {
+    assert_eq!(parse("\u{feff}{}"), Ok(json!({})));
+    assert_eq!(parse("\"\u{feff}\""), Ok(json!("\u{feff}")));
+    assert!(parse("\u{feff}\u{feff}{}").is_err());
 }
 
 #[test]
@@ -88,7 +99,7 @@ proptest! {
     ) {
         for units in [units, surrogates] {
             let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
-            let meant = String::from_utf16_lossy(&units).replace('\0', "\u{fffd}");
+            let meant = String::from_utf16_lossy(&units).replace('\0', "");
             prop_assert_eq!(parse(&format!("\"{escaped}\"")), Ok(Value::String(meant)));
         }
     }
@@ -96,7 +107,7 @@ proptest! {
     #[test]
     fn any_text_survives_but_for_its_nuls(text: String) {
         let written = serde_json::to_string(&text).unwrap();
-        prop_assert_eq!(parse(&written), Ok(Value::String(text.replace('\0', "\u{fffd}"))));
+        prop_assert_eq!(parse(&written), Ok(Value::String(text.replace('\0', ""))));
     }
 
     #[test]
