@@ -111,7 +111,7 @@ impl Webhook {
             ("status_broadcast", _) => of_message(&["ignored_broadcast"]),
             ("edit", _) => Some((key("messages.edited"), &["edited", "edited_early"])),
             ("deletion", _) => Some((key("messages.delete"), &["deleted", "deleted_early"])),
-            ("receipt" | "line" | "aliases" | "history" | "other", _) => None,
+            ("receipt" | "line" | "qr" | "aliases" | "history" | "other", _) => None,
             unknown => panic!("{}: no row of the table for {unknown:?}", self.name),
         }
     }

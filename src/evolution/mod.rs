@@ -1,12 +1,16 @@
-//! Evolution API 2.3.6 as whaply sees it: the three calls it makes and what each answer means.
+//! Evolution API 2.3.6 as whaply sees it: the calls it makes and what each answer means.
 //! Pure: nothing here opens a socket or decides when to try again.
 
 mod connection_state;
 mod error;
 mod find_messages;
+mod instances;
+mod qr_code;
 mod send_text;
+mod set_up;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::time::Duration;
 
@@ -15,9 +19,12 @@ use url::Url;
 
 pub use connection_state::{State, connection_state, read_connection_state};
 pub use find_messages::{FoundMessage, find_messages, read_found};
+pub use qr_code::QrCode;
 pub use send_text::{
     NotSent, NotSentClass, SendOutcome, SentMessage, Uncertain, read_send_text, send_text,
 };
+pub use set_up::{Line, MOST_CALLS, SetUp, Trouble, Wanted, set_up};
+pub use webhook::{SECRET_HEADER, Webhook};
 
 use crate::exchange::{HttpRequest, Method, Secret};
 
@@ -39,25 +46,30 @@ fn request(
     body: Option<Value>,
     timeout: Duration,
 ) -> HttpRequest {
-    let mut headers = Vec::new();
-    if let Some(key) = &instance.api_key {
-        headers.push(("apikey", key.clone()));
-    }
-    if body.is_some() {
-        headers.push(("content-type", Secret::new("application/json")));
+    let headers = headers(instance, body.is_some());
+    let mut url = endpoint(instance, route);
+    // Fails for URLs without a path, such as mailto:, which the network refuses.
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.push(&instance.name);
     }
     let body = body.map(|body| body.to_string()).unwrap_or_default();
-    HttpRequest { method, url: url(instance, route), headers, body, timeout }
+    HttpRequest { method, url, headers, body, timeout }
 }
 
-/// A query is dropped: Evolution lets its `instanceName` overrule the one in the path.
-fn url(instance: &Instance, route: [&str; 2]) -> Url {
+fn headers(instance: &Instance, has_body: bool) -> Vec<(&'static str, Secret)> {
+    let key = instance.api_key.clone().map(|key| ("apikey", key));
+    let kind = has_body.then(|| ("content-type", Secret::new("application/json")));
+    key.into_iter().chain(kind).collect()
+}
+
+/// `{base}/{group}/{action}`. A query is dropped: Evolution lets its `instanceName` overrule the one
+/// in the path.
+fn endpoint(instance: &Instance, route: [&str; 2]) -> Url {
     let mut url = instance.base_url.clone();
     url.set_query(None);
     url.set_fragment(None);
-    // Fails for URLs without a path, such as mailto:, which the network refuses.
     if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(route).push(&instance.name);
+        path.pop_if_empty().extend(route);
     }
     url
 }

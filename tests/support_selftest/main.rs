@@ -3,6 +3,7 @@
 
 mod evolution;
 mod llm;
+mod pairing;
 mod webhooks;
 
 use std::time::Duration;

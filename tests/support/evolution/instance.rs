@@ -56,6 +56,8 @@ pub(super) struct InstanceState {
     pub(super) agent: ureq::Agent,
     pub(super) webhook: Mutex<Option<Webhook>>,
     pub(super) connection: Mutex<String>,
+    /// What is to be scanned.
+    pub(super) qr: Mutex<Option<String>>,
     pub(super) behaviours: Mutex<VecDeque<SendBehaviour>>,
     pub(super) send_decision: Mutex<Option<SendDecision>>,
     pub(super) echo: Mutex<Echo>,
@@ -81,6 +83,7 @@ impl InstanceState {
             agent: evolution.agent.clone(),
             webhook: Mutex::default(),
             connection: Mutex::new("open".to_owned()),
+            qr: Mutex::default(),
             behaviours: Mutex::default(),
             send_decision: Mutex::default(),
             echo: Mutex::default(),
@@ -149,7 +152,7 @@ impl InstanceState {
 /// A handle; clones are the same instance.
 #[derive(Clone)]
 pub struct Instance {
-    state: Arc<InstanceState>,
+    pub(super) state: Arc<InstanceState>,
     runtime: Handle,
 }
 

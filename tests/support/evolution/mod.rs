@@ -2,6 +2,7 @@
 //! webhooks as the real one does, and lets a test play the people. It knows nothing of whaply.
 
 mod instance;
+mod pairing;
 mod routes;
 mod send;
 mod webhook;
@@ -113,9 +114,18 @@ struct EvolutionState {
     instances: Mutex<BTreeMap<String, Arc<InstanceState>>>,
     requests: Journal<Request>,
     agent: ureq::Agent,
+    /// Paths whose calls wait, and for what.
+    held: Mutex<Vec<(String, Gate)>>,
+    /// Where it listens itself.
+    url: Mutex<String>,
 }
 
 impl EvolutionState {
+    fn gate_of(&self, path: &str) -> Option<Gate> {
+        let held = lock(&self.held);
+        held.iter().find(|(part, _)| path.contains(part)).map(|(_, gate)| gate.clone())
+    }
+
     fn instance(&self, name: &str) -> Option<Arc<InstanceState>> {
         lock(&self.instances).get(name).cloned()
     }
@@ -128,9 +138,12 @@ impl FakeEvolution {
             options,
             instances: Mutex::default(),
             requests: Journal::default(),
+            held: Mutex::default(),
+            url: Mutex::default(),
         });
         let routed = Arc::clone(&state);
         let server = HttpServer::start(move |request| routes::answer(Arc::clone(&routed), request));
+        *lock(&state.url) = server.url();
         Self { server, state }
     }
 
@@ -167,6 +180,13 @@ impl FakeEvolution {
         let what = format!("request to {path_part}");
         let matches = |request: &Request| request.path.contains(path_part);
         self.state.requests.wait_for_one(&what, limit, matches)
+    }
+
+    /// Calls whose path contains this wait at the gate, and have done nothing yet.
+    pub fn hold(&self, path_part: &str) -> Gate {
+        let gate = Gate::closed();
+        lock(&self.state.held).push((path_part.to_owned(), gate.clone()));
+        gate
     }
 
     /// Calls are refused from here on. Webhooks still go out.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::EvolutionState;
 use super::instance::InstanceState;
 use super::send::send_text;
 use super::webhook::Webhook;
+use super::{EvolutionState, pairing};
 use crate::http::{Answer, Request};
 use crate::payload;
 use crate::wait::lock;
@@ -18,9 +18,19 @@ const DEFAULT_PAGE_SIZE: u64 = 50;
 
 pub(super) async fn answer(evolution: Arc<EvolutionState>, request: Request) -> Answer {
     evolution.requests.push(request.clone());
+    if let Some(gate) = evolution.gate_of(&request.path) {
+        gate.pass().await;
+    }
     let segments = request.segments();
     let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let [group, verb, name] = parts[..] else { return no_such_route(&request) };
+    let runtime = tokio::runtime::Handle::current();
+    let [group, verb, name] = parts[..] else {
+        return match (request.method.as_str(), &parts[..]) {
+            ("POST", ["instance", "create"]) => pairing::create(&evolution, &request, &runtime),
+            ("GET", ["instance", "fetchInstances"]) => pairing::fetch(&evolution, &request),
+            _ => no_such_route(&request),
+        };
+    };
     let route = (request.method.as_str(), group, verb);
     if !is_known(route) {
         return no_such_route(&request);
@@ -43,6 +53,7 @@ pub(super) async fn answer(evolution: Arc<EvolutionState>, request: Request) -> 
     match (group, verb) {
         ("message", "sendText") => send_text(instance, body).await,
         ("instance", "connectionState") => connection_state(&instance),
+        ("instance", "connect") => pairing::connect(instance, &runtime),
         ("chat", "findMessages") => find_messages(&instance, &body),
         ("chat", "sendPresence") => Answer::json(201, &json!({ "presence": body["presence"] })),
         ("chat", "markMessageAsRead") => {
@@ -57,7 +68,7 @@ fn is_known(route: (&str, &str, &str)) -> bool {
     matches!(
         route,
         ("POST", "message", "sendText")
-            | ("GET", "instance", "connectionState")
+            | ("GET", "instance", "connectionState" | "connect")
             | ("POST", "chat", "findMessages" | "sendPresence" | "markMessageAsRead")
             | ("POST", "webhook", "set")
             | ("GET", "webhook", "find")
@@ -81,7 +92,7 @@ pub(super) fn error(status: u16, message: Value) -> Answer {
     Answer::json(status, &json!({ "status": status, "error": name, "response": response }))
 }
 
-fn connection_state(instance: &InstanceState) -> Answer {
+pub(super) fn connection_state(instance: &InstanceState) -> Answer {
     let state = lock(&instance.connection).clone();
     let name = &instance.line.instance;
     Answer::json(200, &json!({ "instance": { "instanceName": name, "state": state } }))
@@ -118,14 +129,23 @@ fn find_messages(instance: &InstanceState, body: &Value) -> Answer {
 }
 
 fn set_webhook(instance: &InstanceState, wanted: &Value) -> Answer {
+    match webhook_of_body(wanted) {
+        Ok(webhook) => *lock(&instance.webhook) = Some(webhook),
+        Err(answer) => return answer,
+    }
+    Answer::json(201, &webhook_row(instance))
+}
+
+/// What stands under `webhook` in a request. `enabled` is required in `/webhook/set` only.
+pub(super) fn webhook_of_body(wanted: &Value) -> Result<Webhook, Answer> {
     let (Some(enabled), Some(url)) = (wanted["enabled"].as_bool(), wanted["url"].as_str()) else {
-        return error(400, json!([["webhook requires property \"url\""]]));
+        return Err(error(400, json!([["webhook requires property \"url\""]])));
     };
     let Some(events) = wanted["events"].as_array() else {
-        return error(500, json!("Cannot read properties of undefined (reading 'length')"));
+        return Err(error(500, json!("Cannot read properties of undefined (reading 'length')")));
     };
     let headers = wanted["headers"].as_object().into_iter().flatten();
-    let webhook = Webhook {
+    Ok(Webhook {
         enabled,
         url: url.to_owned(),
         headers: headers
@@ -134,9 +154,7 @@ fn set_webhook(instance: &InstanceState, wanted: &Value) -> Answer {
         by_events: wanted["byEvents"].as_bool().unwrap_or_default(),
         base64: wanted["base64"].as_bool().unwrap_or_default(),
         events: events.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-    };
-    *lock(&instance.webhook) = Some(webhook);
-    Answer::json(201, &webhook_row(instance))
+    })
 }
 
 /// The database row, or null.
