@@ -49,8 +49,12 @@ pub(super) static OPENAI_BASE_URL: GucSetting<Option<CString>> =
 pub(super) static OPENAI_MODEL: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(None);
 
+pub(super) static EVOLUTION_API_KEY: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"env:EVOLUTION_API_KEY"));
+
 pub(super) static WORKER: GucSetting<bool> = GucSetting::<bool>::new(true);
-pub(super) static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(64);
+/// One server may have half of them: a thousand calls to one model provider.
+pub(super) static WORKER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(2_000);
 pub(super) static POLL_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5_000);
 pub(super) static MAINTENANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60);
 pub(super) static KEEP_PROCESSED_EVENTS: GucSetting<i32> = GucSetting::<i32>::new(7);
@@ -69,6 +73,7 @@ pub fn register() {
     register_behaviour();
     register_providers();
     register_worker();
+    super::front_door::register();
     refuse_other_names();
 }
 
@@ -296,6 +301,11 @@ fn register_providers() {
     define(c"whaply.openai_api_key", source, &OPENAI_API_KEY);
     define(c"whaply.openai_base_url", url, &OPENAI_BASE_URL);
     define(c"whaply.openai_model", model, &OPENAI_MODEL);
+    define(
+        c"whaply.evolution_api_key",
+        c"The source of Evolution's global key, for connect_instance: env:NAME or file:/path.",
+        &EVOLUTION_API_KEY,
+    );
 }
 
 fn register_worker() {
@@ -313,10 +323,11 @@ fn register_worker() {
     int(
         c"whaply.worker_threads",
         c"How many calls to models and to Evolution one worker makes at the same time.",
-        c"Takes effect when the worker next starts.",
+        c"One server may have half of what the others leave. Threads are made when first needed. Takes effect when \
+          the worker next starts.",
         &WORKER_THREADS,
         1,
-        1_000,
+        10_000,
         GucFlags::default(),
     );
     int(

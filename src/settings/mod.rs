@@ -3,6 +3,7 @@
 //! No setting ever holds a key: those of keys name a source (`env:NAME`, `file:/path`).
 
 mod choices;
+mod front_door;
 mod gucs;
 
 use std::ffi::CString;
@@ -12,6 +13,7 @@ use pgrx::guc::GucSetting;
 
 use crate::conversation::{OnFailure, OnOtherSender, OnUncertain, OnUnverified};
 
+pub use front_door::{FrontDoor, FrontDoorLimits, front_door};
 pub use gucs::register;
 
 /// What a tenant behaves like where it says nothing itself. A copy: it may go to another thread.
@@ -111,6 +113,11 @@ pub fn openai() -> ProviderDefaults {
         base_url: text(&gucs::OPENAI_BASE_URL),
         model: text(&gucs::OPENAI_MODEL),
     }
+}
+
+/// Where Evolution's global key is: `env:NAME` or `file:/path`; never the key itself.
+pub fn evolution_key_source() -> Option<String> {
+    text(&gucs::EVOLUTION_API_KEY)
 }
 
 pub fn worker_limits() -> WorkerLimits {

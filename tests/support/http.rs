@@ -34,6 +34,8 @@ pub struct Request {
     pub method: String,
     /// Without the query, still percent-encoded.
     pub path: String,
+    /// Still percent-encoded; empty without one.
+    pub query: String,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
@@ -48,6 +50,14 @@ impl Request {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
+    }
+
+    /// A value of the query, decoded.
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next()?;
+        let value = value.replace('+', " ");
+        Some(percent_decode_str(&value).decode_utf8_lossy().into_owned())
     }
 
     /// The path's parts, percent-decoded.
@@ -292,6 +302,7 @@ async fn serve(
     let request = Request {
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
         headers: headers.collect(),
         body: body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec(),
         at: Utc::now(),

@@ -28,8 +28,8 @@ pub fn transaction<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
         }
         Ok(value)
     })
-    .catch_others(|error| Err(Error::Internal(message_of(&error))))
-    .catch_rust_panic(|error| Err(Error::Internal(message_of(&error))))
+    .catch_others(|error| Err(raised(&error)))
+    .catch_rust_panic(|error| Err(raised(&error)))
     .execute();
     if result.is_err() {
         // SAFETY: outside of the caught block; aborting twice or after a failed commit is allowed.
@@ -43,11 +43,32 @@ pub fn transaction<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     result
 }
 
-fn message_of(error: &CaughtError) -> String {
-    match error {
-        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
-            report.message().to_owned()
+fn raised(error: &CaughtError) -> Error {
+    let report = match error {
+        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report,
+        CaughtError::RustPanic { ereport, .. } => ereport,
+    };
+    let sqlstate = sqlstate_of(report.sql_error_code() as i32);
+    Error::Raised { sqlstate, message: report.message().to_owned() }
+}
+
+/// PostgreSQL packs the five characters of a SQLSTATE into six bits each (MAKE_SQLSTATE).
+fn sqlstate_of(code: i32) -> String {
+    (0..5).map(|place| char::from(b'0' + ((code >> (6 * place)) & 0x3F) as u8)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_sqlstate_is_unpacked() {
+        let pack = |text: &str| {
+            let bits = |(place, byte): (usize, u8)| (i32::from(byte) - 48) << (6 * place);
+            text.bytes().enumerate().map(bits).sum()
+        };
+        for sqlstate in ["40P01", "55P03", "53100", "XX000", "22P05"] {
+            assert_eq!(sqlstate_of(pack(sqlstate)), sqlstate);
         }
-        CaughtError::RustPanic { ereport, .. } => ereport.message().to_owned(),
     }
 }

@@ -1,0 +1,241 @@
+//! The life of the listener: connect, listen where the settings say, store what comes, until the
+//! setting, the extension, the database or the server goes. At SIGTERM it takes nobody in any more,
+//! finishes what it took, and leaves.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pgrx::bgworkers::BackgroundWorker;
+use pgrx::prelude::*;
+
+use super::address::TrustedProxies;
+use super::batches::Batches;
+use super::checks::Checks;
+use super::hall::{Hall, Rules};
+use super::http::HttpSide;
+use super::stopping;
+use crate::process::guarded::transaction;
+use crate::process::{install_signal_handlers_with, pin_settings, wait_for_event};
+use crate::settings::{self, FrontDoor};
+use crate::store::extension::{self, Presence};
+use crate::worker::board::{Status, board};
+use crate::worker::{most_open_files, read_source};
+
+/// How often the extension is looked for, and a failed attempt to listen is repeated.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long it finishes what it took. DROP DATABASE WITH (FORCE) waits for 5 s.
+const TIME_TO_LEAVE: Duration = Duration::from_secs(4);
+const STEP: Duration = Duration::from_millis(10);
+
+/// Entry point of the listener. `database` is the OID of the database as an integer.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn whaply_listener(database: pg_sys::Datum) {
+    let database = pg_sys::Oid::from(database.value() as u32);
+    // SAFETY: the start of a background worker, signals still blocked.
+    unsafe { install_signal_handlers_with(stopping::terminate) }
+    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    pin_settings();
+    // A launcher that was restarted does not know of the one that its predecessor started.
+    if board().is_none_or(|board| board.listener().pid() != 0) {
+        return;
+    }
+    let front_door = settings::front_door();
+    let hall = Hall::new(rules_of(&front_door)).map(Arc::new);
+    let http = hall.and_then(|hall| Ok((HttpSide::start(Arc::clone(&hall))?, hall)));
+    match http {
+        Ok((http, hall)) => {
+            take_place(database);
+            Listener::new(database, http, hall, front_door).run();
+        }
+        Err(error) => log!("whaply: the listener could not start: {error}"),
+    }
+}
+
+/// The process, from its start to its end.
+struct Listener {
+    database: pg_sys::Oid,
+    http: HttpSide,
+    hall: Arc<Hall>,
+    batches: Batches,
+    checks: Checks,
+    front_door: FrontDoor,
+    /// Where it listens, as the setting has it.
+    open_at: Option<String>,
+    looked_at: Instant,
+    /// What the log has said of a failure last.
+    said: Option<String>,
+}
+
+impl Listener {
+    fn new(database: pg_sys::Oid, http: HttpSide, hall: Arc<Hall>, front_door: FrontDoor) -> Self {
+        Self {
+            database,
+            http,
+            batches: Batches::new(Arc::clone(&hall)),
+            hall,
+            checks: Checks::default(),
+            front_door,
+            open_at: None,
+            looked_at: Instant::now(),
+            said: None,
+        }
+    }
+
+    fn run(mut self) {
+        let why = match self.why_to_leave() {
+            Some(why) => why,
+            None => {
+                self.listen();
+                self.serve()
+            }
+        };
+        self.leave(why);
+    }
+
+    /// Serves until there is a reason to leave.
+    fn serve(&mut self) -> &'static str {
+        loop {
+            let was_busy = self.batches.round();
+            self.checks.answer(self.hall.queue.questions());
+            self.batches.count_turned_away();
+            if !was_busy {
+                wait_for_event(self.hall.queue.fd(), LOOK);
+            }
+            self.process_interrupts();
+            let is_time_to_look = self.batches.take_doubt() || self.looked_at.elapsed() >= LOOK;
+            if stopping::is_stopping() {
+                return "it was told to stop";
+            }
+            if self.is_stopped_by_hand() {
+                return "stop_worker() was called";
+            }
+            if is_time_to_look {
+                self.looked_at = Instant::now();
+                if let Some(why) = self.why_to_leave() {
+                    return why;
+                }
+                self.listen();
+            }
+        }
+    }
+
+    /// Interrupts absorb the barriers that DROP DATABASE of any database waits for.
+    fn process_interrupts(&mut self) {
+        // SAFETY: main thread, no transaction open.
+        let is_to_reload = unsafe {
+            if pg_sys::InterruptPending != 0 {
+                pg_sys::ProcessInterrupts();
+            }
+            std::ptr::replace(&raw mut pg_sys::ConfigReloadPending, 0) != 0
+        };
+        if is_to_reload {
+            // SAFETY: main thread, no transaction open.
+            unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) }
+            self.front_door = settings::front_door();
+            self.hall.set_rules(rules_of(&self.front_door));
+            self.batches.expect_doubt();
+        }
+    }
+
+    fn is_stopped_by_hand(&self) -> bool {
+        let slot = board().and_then(|board| board.slot(self.database.to_u32()));
+        slot.is_some_and(|slot| slot.status() == Status::Stopped)
+    }
+
+    fn why_to_leave(&self) -> Option<&'static str> {
+        if self.front_door.listen.is_none() {
+            return Some("whaply.listen is empty");
+        }
+        let looked = transaction(|| Ok((extension::presence(None)?, extension::database_name()?)));
+        let Ok((presence, name)) = looked else { return None };
+        if presence == Presence::Gone {
+            return Some("the extension is gone");
+        }
+        let named = self.front_door.database.as_ref();
+        named.is_some_and(|named| *named != name).then_some("whaply.database names another")
+    }
+
+    /// Listens where the setting says, if it does not yet.
+    fn listen(&mut self) {
+        let wanted = self.front_door.listen.clone();
+        if self.open_at == wanted {
+            return;
+        }
+        let Some(wanted) = wanted else { return };
+        self.open_at = None;
+        match address_of(&wanted).and_then(|address| self.http.open(address)) {
+            Ok(address) => {
+                log!("whaply: listening on {address}");
+                self.open_at = Some(wanted);
+                self.said = None;
+            }
+            Err(error) => {
+                let trouble = format!("whaply: cannot listen on {wanted}: {error}");
+                if self.said.as_ref() != Some(&trouble) {
+                    warning!("{trouble}");
+                    self.said = Some(trouble);
+                }
+            }
+        }
+    }
+
+    fn leave(mut self, why: &str) {
+        let was_open = self.open_at.is_some();
+        self.http.close_for_good();
+        let until = Instant::now() + TIME_TO_LEAVE;
+        while self.hall.connections.count() > 0 && Instant::now() < until {
+            if !self.batches.round() {
+                wait_for_event(self.hall.queue.fd(), STEP);
+            }
+            self.checks.answer(self.hall.queue.questions());
+            self.batches.count_turned_away();
+        }
+        self.hall.queue.close();
+        self.http.end();
+        if was_open {
+            log!("whaply: stopped listening: {why}");
+        }
+    }
+}
+
+fn address_of(listen: &str) -> std::io::Result<SocketAddr> {
+    let mut addresses = listen.to_socket_addrs()?;
+    addresses.next().ok_or_else(|| std::io::Error::other("the name has no address"))
+}
+
+/// The settings as the threads go by them. What cannot be read is said, and counts as not given.
+fn rules_of(front_door: &FrontDoor) -> Rules {
+    let mut limits = front_door.limits.clone();
+    limits.max_clients = most_open_files(limits.max_clients);
+    let trusted = TrustedProxies::parse(&limits.trusted_proxies).unwrap_or_else(|part| {
+        warning!("whaply: whaply.trusted_proxies: \"{part}\" is no address and no network");
+        TrustedProxies::default()
+    });
+    let source = front_door.metrics_token_source.as_deref();
+    let metrics_token = source.map_or(Ok(None), read_source).unwrap_or_else(|trouble| {
+        warning!("whaply: whaply.metrics_token: {trouble}");
+        None
+    });
+    Rules { limits, trusted, metrics_token }
+}
+
+/// Tells the other processes that this is the listener, until it ends.
+fn take_place(database: pg_sys::Oid) {
+    let Some(board) = board() else { return };
+    // SAFETY: the latch lies in shared memory; the callback runs once, when this process ends.
+    unsafe {
+        let latch = &raw const (*pg_sys::MyProc).procLatch as usize;
+        board.listener().occupy_for(database.to_u32(), pg_sys::MyProcPid, latch);
+        pg_sys::before_shmem_exit(Some(leave_place), 0.into());
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn leave_place(_code: i32, _argument: pg_sys::Datum) {
+    if let Some(board) = board() {
+        board.listener().occupy_for(0, 0, 0);
+    }
+}
