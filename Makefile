@@ -61,6 +61,10 @@ test-e2e: deps ## end-to-end tests; TESTS=name runs those that contain it
 chaos: install ## the long tests: 20,000 random histories, 200 kills under load
 	@scripts/chaos
 
+.PHONY: bench
+bench: deps ## measure beside the peers (25 minutes; ONLY=listener,ingest PAIRS=7 SECONDS=8 QUICK=1)
+	@scripts/bench
+
 .PHONY: release-script
 release-script: install ## write sql/whaply--VERSION.sql from the code
 	@scripts/release-script
