@@ -86,7 +86,7 @@ fn a_tenant_whose_model_server_is_dead_delays_no_other() {
 #[test]
 fn a_tenant_whose_evolution_is_dead_delays_no_other() {
     const MOST_SENDS: usize = 4;
-    let options = ClusterOptions::default().with("whaply.worker_threads", "8");
+    let options = ClusterOptions::default().with("whaply.worker_threads", "16");
     let cluster = Cluster::start(options.with("whaply.send_timeout", "5min"));
     let options = SceneOptions::default().with("max_in_flight", &MOST_SENDS.to_string());
     let scene = Scene::start_with(&cluster, "dead_evolution", options);

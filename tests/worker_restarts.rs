@@ -25,6 +25,8 @@ fn ask_and_hold(scene: &Scene, question: &str) -> Gate {
     let gate = scene.llm.hold();
     scene.shop.customer_says(maria(), question).delivered();
     gate.wait_until_reached(LIMIT);
+    // The claim's commit waits for no disk: a crash of this moment would forget the first attempt.
+    scene.db.execute("CHECKPOINT");
     gate
 }
 

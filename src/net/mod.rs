@@ -1,6 +1,7 @@
 //! The only place that opens an outgoing socket: one HTTP call, made once, with its end told
 //! honestly. It never retries, never follows a redirect and never repeats a secret.
 
+mod body;
 mod connect;
 mod retry_after;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use ureq::http::{HeaderValue, Response, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Timeout};
 
+use self::body::{Budget, Unread};
 use crate::exchange::{CallError, CallResult, HttpRequest, HttpResponse, Method, Secret};
 
 /// What a caller may use.
@@ -54,6 +56,7 @@ const KEY_HEADERS: [&str; 3] = ["apikey", "authorization", "x-api-key"];
 pub struct Caller {
     agent: Agent,
     limits: Arc<Limits>,
+    budget: Arc<Budget>,
 }
 
 impl Caller {
@@ -75,22 +78,24 @@ impl Caller {
             .max_idle_connections(limits.in_flight)
             .max_idle_connections_per_host(limits.in_flight)
             .build();
-        Self { agent: connect::agent(config), limits: Arc::new(*limits) }
+        Self { agent: connect::agent(config), limits: Arc::new(*limits), budget: Arc::default() }
     }
 
     /// Makes the call, within the request's timeout. Any status is an answer. What is told of the
     /// server's words, and the body, have the request's keys masked.
     pub fn call(&self, request: &HttpRequest) -> CallResult {
         let response = self.send(request)?;
-        let unread = |error| CallError::Unknown(self.explain(request, &error));
         let status = response.status().as_u16();
         let retry_after = retry_after::read(&response, SystemTime::now());
-        let mut body = response
-            .into_body()
-            .into_with_config()
-            .limit(self.limits.answer_bytes)
-            .read_to_vec()
-            .map_err(unread)?;
+        let limited = response.into_body().into_with_config().limit(self.limits.answer_bytes);
+        let mut body =
+            body::read(limited.reader(), &self.budget).map_err(|unread| match unread {
+                Unread::Broken(error) => CallError::Unknown(self.explain(request, &error)),
+                Unread::NoRoom => CallError::Unknown(format!(
+                    "{}: too many large answers at once",
+                    server(request)
+                )),
+            })?;
         // Whatever the status: some gateways report errors with 200.
         let text = String::from_utf8_lossy(&body);
         let masked = mask_keys(request, &text);

@@ -1,7 +1,7 @@
 //! Table `deliveries`: the WhatsApp messages that go out. The commit of `sending` is the point of
 //! no return; the result of a call is written by (delivery, attempt) whatever became of its reply.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 
 use super::Chat;
 use super::replies::{Bounds, HELD_CHATS};
@@ -73,7 +73,7 @@ pub struct Delivery {
     pub due_at: Option<DateTime<Utc>>,
 }
 
-fn read(row: &Row<'_, '_>) -> Result<Delivery> {
+pub(super) fn read(row: &Row<'_, '_>) -> Result<Delivery> {
     Ok(Delivery {
         id: row.get(1)?,
         chat: Chat { tenant_id: row.get(2)?, chat_id: row.get(3)? },
@@ -115,24 +115,28 @@ pub fn add(chat: &Chat, reply_id: Option<i64>, kind: Kind, part: i32, text: &str
 /// those whose time is over, to be given up, but never what an operator wrote. Locks their sessions;
 /// what somebody else holds is passed over before the limit counts.
 pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
-    sql::query(
+    sql::query_by_index(
         sql::fair_shares!(
-            "busy AS MATERIALIZED ( \
-             SELECT f.tenant_id, count(*) AS calls FROM whaply.deliveries f WHERE f.state = 'sending' GROUP BY f.tenant_id), \
-         ranked AS ( \
-             SELECT d.id, d.tenant_id, d.chat_id, d.due_at, coalesce(t.max_in_flight, $2) - coalesce(busy.calls, 0) AS most, \
+            "due_tenants AS MATERIALIZED ( \
+             SELECT DISTINCT d.tenant_id FROM whaply.deliveries d WHERE d.state = 'pending' AND d.due_at <= $6), \
+         shares AS MATERIALIZED ( \
+             SELECT t.id AS tenant_id, coalesce(t.connection_state, 'open') = 'open' AS is_open, \
+                    make_interval(secs => coalesce(extract(epoch FROM t.reply_expiry)::float8, $3)) AS expiry, \
+                    coalesce(t.max_in_flight, $2) - (SELECT count(*) FROM whaply.deliveries f \
+                                                      WHERE f.tenant_id = t.id AND f.state = 'sending') AS most \
+               FROM due_tenants n JOIN whaply.tenants t ON t.id = n.tenant_id \
+              WHERE t.home = whaply.home_id() AND t.id <> ALL ($5)), \
+         ranked AS MATERIALIZED ( \
+             SELECT d.id, d.tenant_id, d.chat_id, d.due_at, line.most, \
                     row_number() OVER (PARTITION BY d.tenant_id ORDER BY d.due_at, d.id) AS place \
-               FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
-               LEFT JOIN busy ON busy.tenant_id = t.id, \
-            LATERAL (SELECT coalesce(t.connection_state, 'open') = 'open' AS is_open) AS line \
-              WHERE d.state = 'pending' AND d.due_at <= clock_timestamp() AND t.home = whaply.home_id() \
-                AND (line.is_open OR (d.kind <> 'operator' \
-                     AND d.created_at + make_interval(secs => coalesce( \
-                             extract(epoch FROM t.reply_expiry)::float8, $3)) < clock_timestamp())) \
+               FROM shares line JOIN whaply.deliveries d \
+                 ON d.tenant_id = line.tenant_id AND d.state = 'pending' AND d.due_at <= $6 \
+              WHERE line.most > 0 \
+                AND (line.is_open OR (d.kind <> 'operator' AND d.created_at + line.expiry < clock_timestamp())) \
                 AND NOT EXISTS (SELECT FROM whaply.deliveries o \
                                  WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id \
-                                   AND (o.state IN ('sending', 'uncertain') \
-                                        OR (o.state = 'pending' AND o.id < d.id AND line.is_open))))",
+                                   AND o.state IN ('pending', 'sending', 'uncertain') \
+                                   AND (o.state <> 'pending' OR (o.id < d.id AND line.is_open))))",
             "$4"
         ),
         &[
@@ -140,6 +144,8 @@ pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
             bounds.max_in_flight.into(),
             sql::seconds(bounds.reply_expiry).into(),
             HELD_CHATS.into(),
+            bounds.at_full_gateways.to_vec().into(),
+            sql::time(Utc::now()).into(),
         ],
         read_id,
     )
@@ -148,8 +154,8 @@ pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
 /// The deliveries of unknown end that can be decided now: by a look into Evolution's store that is
 /// due, a few of each tenant, or by an echo that has come. While the line is closed a message may
 /// still wait inside Evolution, so that its absence would prove nothing. Locks nothing.
-pub fn due_for_lookup(limit: i64) -> Result<Vec<i64>> {
-    sql::query(
+pub fn due_for_lookup(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
+    sql::query_by_index(
         concat!(
             "SELECT ranked.id \
            FROM (SELECT d.id, d.tenant_id, d.due_at, \
@@ -164,10 +170,10 @@ pub fn due_for_lookup(limit: i64) -> Result<Vec<i64>> {
             "))) AS ranked \
            JOIN whaply.tenants t ON t.id = ranked.tenant_id \
           WHERE t.home = whaply.home_id() AND coalesce(t.connection_state, 'open') = 'open' \
-            AND ranked.place <= $2 \
+            AND ranked.place <= $2 AND t.id <> ALL ($3) \
           ORDER BY ranked.due_at, ranked.id LIMIT $1"
         ),
-        &[limit.into(), LOOKUPS_OF_A_TENANT.into()],
+        &[limit.into(), LOOKUPS_OF_A_TENANT.into(), bounds.at_full_gateways.to_vec().into()],
         read_id,
     )
 }
@@ -366,22 +372,22 @@ pub fn last_confirmed(chat: &Chat) -> Result<Option<String>> {
 /// When the next delivery of this database is due, or the next look at an uncertain one; where the
 /// line is closed, when the next one is given up. One that waits behind another is woken by the end
 /// of that one.
-pub fn next_due_at(default_expiry: Duration) -> Result<Option<DateTime<Utc>>> {
-    let next = sql::query_one(
+pub fn next_due_at(bounds: Bounds<'_>) -> Result<Option<DateTime<Utc>>> {
+    let next = sql::query_by_index(
         "SELECT min(CASE WHEN line.is_open THEN d.due_at \
                          ELSE greatest(d.due_at, d.created_at + make_interval(secs => coalesce( \
                                   extract(epoch FROM t.reply_expiry)::float8, $1))) END) \
            FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id, \
         LATERAL (SELECT coalesce(t.connection_state, 'open') = 'open' AS is_open) AS line \
-          WHERE t.home = whaply.home_id() \
+          WHERE t.home = whaply.home_id() AND t.id <> ALL ($2) \
             AND d.state IN ('pending', 'uncertain') \
             AND (line.is_open OR (d.state = 'pending' AND d.kind <> 'operator')) \
             AND NOT EXISTS (SELECT FROM whaply.deliveries o \
                              WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id AND o.id <> d.id \
-                               AND (o.state IN ('sending', 'uncertain') \
-                                    OR (o.state = 'pending' AND o.id < d.id AND line.is_open)))",
-        &[sql::seconds(default_expiry).into()],
+                               AND o.state IN ('pending', 'sending', 'uncertain') \
+                               AND (o.state <> 'pending' OR (o.id < d.id AND line.is_open)))",
+        &[sql::seconds(bounds.reply_expiry).into(), bounds.at_full_gateways.to_vec().into()],
         |row| row.find_time(1),
     )?;
-    Ok(next.flatten())
+    Ok(next.into_iter().next().flatten())
 }

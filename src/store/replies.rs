@@ -55,7 +55,7 @@ pub struct Reply {
     pub created_at: DateTime<Utc>,
 }
 
-fn read(row: &Row<'_, '_>) -> Result<Reply> {
+pub(super) fn read(row: &Row<'_, '_>) -> Result<Reply> {
     Ok(Reply {
         id: row.get(1)?,
         chat: Chat { tenant_id: row.get(2)?, chat_id: row.get(3)? },
@@ -97,35 +97,6 @@ pub fn open_by_id(id: i64) -> Result<Option<Reply>> {
     )
 }
 
-/// Opens a reply for a chat that has none open.
-pub fn open(chat: &Chat, due_at: DateTime<Utc>, first_sent_at: DateTime<Utc>) -> Result<i64> {
-    let id = sql::query_one(
-        "INSERT INTO whaply.replies (tenant_id, chat_id, due_at, first_sent_at) VALUES ($1, $2, $3, $4) RETURNING id",
-        &[
-            chat.tenant_id.into(),
-            chat.chat_id.as_str().into(),
-            sql::time(due_at).into(),
-            sql::time(first_sent_at).into(),
-        ],
-        |row| row.get(1),
-    )?;
-    id.ok_or_else(|| crate::error::Error::Internal("INSERT INTO replies returned no id".to_owned()))
-}
-
-/// One more question for an open reply; a waiting one is moved to `due_at`. One that was tried before
-/// is never brought forward: it may wait because a provider asked for it.
-pub fn want_more(id: i64, due_at: DateTime<Utc>, sent_at: DateTime<Utc>) -> Result<()> {
-    sql::execute(
-        "UPDATE whaply.replies \
-            SET wanted = wanted + 1, first_sent_at = least(first_sent_at, $3), \
-                due_at = CASE WHEN state <> 'waiting' THEN due_at \
-                              WHEN attempt = 0 THEN $2 ELSE greatest(due_at, $2) END \
-          WHERE id = $1",
-        &[id.into(), sql::time(due_at).into(), sql::time(sent_at).into()],
-    )?;
-    Ok(())
-}
-
 /// A question of an open reply was edited or deleted: an answer to its old text is stale.
 pub fn question_changed(chat: &Chat) -> Result<bool> {
     let changed = sql::execute(
@@ -146,8 +117,10 @@ pub struct Bounds<'a> {
     /// Of the tenants that name none themselves.
     pub max_in_flight: i32,
     pub reply_expiry: Duration,
-    /// Tenants whose model provider asked to wait.
+    /// Tenants whose model provider asked to wait, or has its share of calls.
     pub cooling: &'a [i32],
+    /// Tenants whose Evolution has its share of calls.
+    pub at_full_gateways: &'a [i32],
 }
 
 /// The ids of replies that may be generated now: due, of tenants that are at home here and whose
@@ -155,19 +128,23 @@ pub struct Bounds<'a> {
 /// to be given up. Locks their sessions; what somebody else holds is passed over before the limit
 /// counts.
 pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
-    sql::query(
+    sql::query_by_index(
         sql::fair_shares!(
-            "busy AS MATERIALIZED ( \
-             SELECT g.tenant_id, count(*) AS replies FROM whaply.replies g WHERE g.state = 'generating' GROUP BY g.tenant_id), \
-         ranked AS ( \
-             SELECT r.id, r.tenant_id, r.chat_id, r.due_at, coalesce(t.max_in_flight, $2) - coalesce(busy.replies, 0) AS most, \
+            "due_tenants AS MATERIALIZED ( \
+             SELECT DISTINCT r.tenant_id FROM whaply.replies r WHERE r.state = 'waiting' AND r.due_at <= $6), \
+         shares AS MATERIALIZED ( \
+             SELECT t.id AS tenant_id, coalesce(t.connection_state, 'open') = 'open' AS is_open, \
+                    make_interval(secs => coalesce(extract(epoch FROM t.reply_expiry)::float8, $3)) AS expiry, \
+                    coalesce(t.max_in_flight, $2) - (SELECT count(*) FROM whaply.replies g \
+                                                      WHERE g.tenant_id = t.id AND g.state = 'generating') AS most \
+               FROM due_tenants n JOIN whaply.tenants t ON t.id = n.tenant_id \
+              WHERE t.home = whaply.home_id() AND t.id <> ALL ($4)), \
+         ranked AS MATERIALIZED ( \
+             SELECT r.id, r.tenant_id, r.chat_id, r.due_at, line.most, \
                     row_number() OVER (PARTITION BY r.tenant_id ORDER BY r.due_at, r.id) AS place \
-               FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id LEFT JOIN busy ON busy.tenant_id = t.id \
-              WHERE r.state = 'waiting' AND r.due_at <= clock_timestamp() \
-                AND t.home = whaply.home_id() AND t.id <> ALL ($4) \
-                AND (coalesce(t.connection_state, 'open') = 'open' \
-                     OR r.created_at + make_interval(secs => coalesce( \
-                            extract(epoch FROM t.reply_expiry)::float8, $3)) < clock_timestamp()))",
+               FROM shares line JOIN whaply.replies r \
+                 ON r.tenant_id = line.tenant_id AND r.state = 'waiting' AND r.due_at <= $6 \
+              WHERE line.most > 0 AND (line.is_open OR r.created_at + line.expiry < clock_timestamp()))",
             "$5"
         ),
         &[
@@ -176,6 +153,7 @@ pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
             sql::seconds(bounds.reply_expiry).into(),
             bounds.cooling.to_vec().into(),
             HELD_CHATS.into(),
+            sql::time(Utc::now()).into(),
         ],
         |row| row.get(1),
     )
@@ -368,15 +346,23 @@ pub fn was_sent_after_all(id: i64) -> Result<bool> {
 /// When the next reply is due that this database may generate, or give up where the line is closed, if
 /// any waits. One that waits for another of its tenant to end is woken by that.
 pub fn next_due_at(bounds: Bounds<'_>) -> Result<Option<DateTime<Utc>>> {
-    let next = sql::query_one(
-        "WITH busy AS MATERIALIZED ( \
-             SELECT g.tenant_id, count(*) AS replies FROM whaply.replies g WHERE g.state = 'generating' GROUP BY g.tenant_id) \
-         SELECT min(CASE WHEN coalesce(t.connection_state, 'open') = 'open' THEN r.due_at \
-                         ELSE greatest(r.due_at, r.created_at + make_interval(secs => coalesce( \
-                                  extract(epoch FROM t.reply_expiry)::float8, $2))) END) \
-           FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id LEFT JOIN busy ON busy.tenant_id = t.id \
-          WHERE r.state = 'waiting' AND t.home = whaply.home_id() AND t.id <> ALL ($3) \
-            AND coalesce(t.max_in_flight, $1) > coalesce(busy.replies, 0)",
+    // The first in the order of the queue that may be taken ends the look: thousands may wait.
+    let next = sql::query_by_index(
+        "WITH full_tenants AS MATERIALIZED ( \
+             SELECT g.tenant_id FROM whaply.replies g JOIN whaply.tenants t ON t.id = g.tenant_id \
+              WHERE g.state = 'generating' \
+              GROUP BY g.tenant_id, t.max_in_flight HAVING count(*) >= coalesce(t.max_in_flight, $1)) \
+         SELECT least( \
+             (SELECT r.due_at FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
+               WHERE r.state = 'waiting' AND t.home = whaply.home_id() AND t.id <> ALL ($3) \
+                 AND coalesce(t.connection_state, 'open') = 'open' \
+                 AND t.id <> ALL (ARRAY(SELECT f.tenant_id FROM full_tenants f)) \
+               ORDER BY r.due_at LIMIT 1), \
+             (SELECT min(greatest(r.due_at, r.created_at + make_interval(secs => coalesce( \
+                             extract(epoch FROM t.reply_expiry)::float8, $2)))) \
+                FROM whaply.tenants t JOIN whaply.replies r ON r.tenant_id = t.id AND r.state = 'waiting' \
+               WHERE t.connection_state <> 'open' AND t.home = whaply.home_id() AND t.id <> ALL ($3) \
+                 AND t.id <> ALL (ARRAY(SELECT f.tenant_id FROM full_tenants f))))",
         &[
             bounds.max_in_flight.into(),
             sql::seconds(bounds.reply_expiry).into(),
@@ -384,5 +370,5 @@ pub fn next_due_at(bounds: Bounds<'_>) -> Result<Option<DateTime<Utc>>> {
         ],
         |row| row.find_time(1),
     )?;
-    Ok(next.flatten())
+    Ok(next.into_iter().next().flatten())
 }

@@ -2,7 +2,7 @@
 //! and the latches to wake them by. Only atomics, so that a commit callback can read it: nothing
 //! here allocates, locks or panics. Without preload there is no board.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 
 use pgrx::prelude::*;
 use pgrx::{PGRXSharedMemory, PgAtomic};
@@ -53,6 +53,9 @@ pub struct Slot {
     /// Address of the worker's latch in shared memory, 0 while it has none. Stale for a moment
     /// after a worker died: setting the latch of another process only wakes it.
     latch: AtomicUsize,
+    /// When the worker looks by itself, in microseconds since 1970: what is due later need not wake it.
+    /// The furthest time while it is awake: a look that is under way may miss what comes now.
+    sleeps_until: AtomicI64,
 }
 
 /// Shared by every process of the server.
@@ -60,6 +63,8 @@ pub struct Board {
     launcher_latch: AtomicUsize,
     /// Something changed that may need a worker: look at every database again.
     rescan: AtomicBool,
+    /// The server's only listener, and the database that it serves.
+    listener: Slot,
     slots: [Slot; MOST_DATABASES],
 }
 
@@ -68,6 +73,7 @@ impl Default for Board {
         Self {
             launcher_latch: AtomicUsize::new(0),
             rescan: AtomicBool::new(false),
+            listener: Slot::default(),
             slots: std::array::from_fn(|_| Slot::default()),
         }
     }
@@ -106,8 +112,13 @@ impl Board {
         free.set_status(Status::Starting);
         free.pid.store(0, Ordering::Release);
         free.latch.store(0, Ordering::Release);
+        free.stay_awake();
         free.database.store(database, Ordering::Release);
         Some(free)
+    }
+
+    pub fn listener(&self) -> &Slot {
+        &self.listener
     }
 
     pub fn set_launcher_latch(&self, latch: usize) {
@@ -171,8 +182,35 @@ impl Slot {
         self.latch.store(latch, Ordering::Release);
     }
 
+    /// The same for a place that no database has for itself: it says which one it serves.
+    pub fn occupy_for(&self, database: u32, pid: i32, latch: usize) {
+        self.occupy(pid, latch);
+        self.database.store(database, Ordering::Release);
+    }
+
+    /// The database that is served, 0: none.
+    pub fn database(&self) -> u32 {
+        self.database.load(Ordering::Acquire)
+    }
+
     pub fn wake(&self) {
         set_latch(self.latch.load(Ordering::Acquire));
+    }
+
+    /// Wakes the worker for something that is due at a time, unless it looks by then anyway.
+    pub fn wake_for(&self, due_at: i64) {
+        if due_at < self.sleeps_until.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// The worker begins to look: whatever comes from here on wakes it once more.
+    pub fn stay_awake(&self) {
+        self.sleeps_until.store(i64::MAX, Ordering::SeqCst);
+    }
+
+    pub fn sleep_until(&self, time: i64) {
+        self.sleeps_until.store(time, Ordering::SeqCst);
     }
 }
 

@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 use super::cooldowns::Account;
 use super::jobs::{Job, ReplyClaim};
 use super::modes::{Silence, silence_of};
+use super::places::{Server, Side};
 use super::terms::Terms;
 use super::{keys, record, unverified};
 use crate::conversation::{Action, OnUnverified, PauseReason, loop_guard, prompt};
 use crate::error::Result;
 use crate::intake::consequences;
-use crate::llm::{Prompt, Speaker};
+use crate::llm::{Model, Prompt, Speaker};
 use crate::store::messages::HistoryRow;
 use crate::store::replies::{self, End, Reply};
 use crate::store::sessions::{self, Session};
@@ -31,7 +32,7 @@ pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
 }
 
 fn claim(reply: &Reply, terms: Terms<'_>) -> Result<Option<Job>> {
-    let Terms { defaults, limits, now, .. } = terms;
+    let Terms { defaults, now, .. } = terms;
     let Some(session) = sessions::try_lock(&reply.chat)? else { return Ok(None) };
     let Some(assistant) = tenants::assistant(reply.chat.tenant_id, defaults)? else {
         return Ok(None);
@@ -48,19 +49,30 @@ fn claim(reply: &Reply, terms: Terms<'_>) -> Result<Option<Job>> {
             return Ok(None);
         }
     };
-    let account = Account::of(&model);
-    if terms.cooldowns.holds_back(account, assistant.tenant_id)
+    if terms.cooldowns.holds_back(Account::of(&model), assistant.tenant_id)
         || !claim_questions(reply, &assistant)?
         || !guard_against_loops(reply, &assistant, now)?
+        || !terms.places.take(Side::Model, Server::of(&model.base_url), assistant.tenant_id)
     {
         return Ok(None);
     }
-    let lease =
-        chrono::Duration::from_std(limits.llm_timeout).unwrap_or(chrono::Duration::minutes(5));
-    replies::claim(reply.id, now + lease * LEASE_FACTOR)?;
-    let prompt = prompt_of(reply, &assistant, session.contact_name.as_deref(), now)?;
+    replies::claim(reply.id, lease_until(terms))?;
+    let history = messages::history(&reply.chat, reply.id, assistant.history_limit)?;
+    let prompt = prompt_of(&assistant, session.contact_name.as_deref(), history, now);
+    Ok(Some(job(reply, model, prompt, terms)))
+}
+
+/// Until when a call that begins now may be at work.
+pub fn lease_until(terms: Terms<'_>) -> DateTime<Utc> {
+    let call = chrono::Duration::from_std(terms.limits.llm_timeout);
+    terms.now + call.unwrap_or(chrono::Duration::minutes(5)) * LEASE_FACTOR
+}
+
+/// The call for a reply as it was before its claim.
+pub fn job(reply: &Reply, model: Model, prompt: Prompt, terms: Terms<'_>) -> Job {
     let claim = ReplyClaim { reply_id: reply.id, attempt: reply.attempt + 1 };
-    Ok(Some(Job::Generate { claim, account, model, prompt, timeout: limits.llm_timeout }))
+    let account = Account::of(&model);
+    Job::Generate { claim, account, model, prompt, timeout: terms.limits.llm_timeout }
 }
 
 /// Whether there still is an answer to give; if not, the reply ends, but for one whose line is closed.
@@ -106,13 +118,17 @@ fn claim_questions(reply: &Reply, assistant: &Assistant) -> Result<bool> {
     Ok(false)
 }
 
-/// Pauses a chat that had its share of answers; whether it may have another one.
-fn guard_against_loops(reply: &Reply, assistant: &Assistant, now: DateTime<Utc>) -> Result<bool> {
-    let limits = loop_guard::Limits {
+pub fn limits_of(assistant: &Assistant) -> loop_guard::Limits {
+    loop_guard::Limits {
         per_chat: assistant.answers_per_chat,
         per_tenant: assistant.answers_per_tenant,
         window: assistant.answer_window,
-    };
+    }
+}
+
+/// Pauses a chat that had its share of answers; whether it may have another one.
+fn guard_against_loops(reply: &Reply, assistant: &Assistant, now: DateTime<Utc>) -> Result<bool> {
+    let limits = limits_of(assistant);
     if limits.are_none() {
         return Ok(true);
     }
@@ -130,17 +146,17 @@ fn guard_against_loops(reply: &Reply, assistant: &Assistant, now: DateTime<Utc>)
     Ok(false)
 }
 
-fn prompt_of(
-    reply: &Reply,
+/// What the model is asked, with a history whose oldest message comes first.
+pub fn prompt_of(
     assistant: &Assistant,
     contact_name: Option<&str>,
+    history: Vec<HistoryRow>,
     now: DateTime<Utc>,
-) -> Result<Prompt> {
-    let history = messages::history(&reply.chat, reply.id, assistant.history_limit)?;
+) -> Prompt {
     let history: Vec<prompt::Line> = history.into_iter().map(line).collect();
     let limit = usize::try_from(assistant.history_limit).unwrap_or(1);
     let system = assistant.system_prompt.as_deref();
-    Ok(prompt::build(system, contact_name, now, &assistant.timezone, &history, limit))
+    prompt::build(system, contact_name, now, &assistant.timezone, &history, limit)
 }
 
 /// The words of the business are one speaker to the model, whoever wrote them.

@@ -18,8 +18,8 @@ impl Claims {
         match job {
             Job::Generate { claim, .. } => drop(self.generating.insert(*claim)),
             Job::Send { claim, .. } => drop(self.sending.insert(*claim)),
-            // Neither is claimed: they are begun again after a time of their own.
-            Job::LookUp { .. } | Job::AskLine { .. } => {}
+            // None is claimed here: they are begun again after a time of their own.
+            Job::LookUp { .. } | Job::AskLine { .. } | Job::SetUp { .. } => {}
         }
     }
 
@@ -30,7 +30,7 @@ impl Claims {
             Done::Sent { claim, .. } | Done::NotStarted { claim } => {
                 self.sending.remove(claim);
             }
-            Done::LookedUp { .. } | Done::Line { .. } => {}
+            Done::LookedUp { .. } | Done::Line { .. } | Done::SetUp { .. } => {}
         }
     }
 

@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use super::cooldowns::Account;
+use super::places::Server;
 use crate::conversation::prompt;
-use crate::evolution::{self, FoundMessage, Instance, SendOutcome, State};
+use crate::evolution::{self, FoundMessage, Instance, SendOutcome, SetUp, State, Trouble, Wanted};
 use crate::exchange::HttpRequest;
 use crate::llm::{self, Answer, Failure, FailureClass, Model, Prompt, Provider};
 use crate::net::Caller;
@@ -55,6 +56,11 @@ pub enum Job {
         tenant_id: i32,
         request: HttpRequest,
     },
+    SetUp {
+        request_id: i64,
+        tenant_id: i32,
+        wanted: Box<Wanted>,
+    },
 }
 
 /// What became of a job.
@@ -80,6 +86,11 @@ pub enum Done {
         tenant_id: i32,
         result: Result<Option<State>, String>,
     },
+    SetUp {
+        request_id: i64,
+        tenant_id: i32,
+        set_up: SetUp,
+    },
 }
 
 /// Enough of a job to report that it broke.
@@ -88,6 +99,7 @@ pub enum Identity {
     Send(SendClaim),
     LookUp(SendClaim),
     AskLine(i32),
+    SetUp(i64, i32),
 }
 
 impl Job {
@@ -99,7 +111,18 @@ impl Job {
             Self::Send { claim, .. } => Identity::Send(*claim),
             Self::LookUp { claim, .. } => Identity::LookUp(*claim),
             Self::AskLine { tenant_id, .. } => Identity::AskLine(*tenant_id),
+            Self::SetUp { request_id, tenant_id, .. } => Identity::SetUp(*request_id, *tenant_id),
         }
+    }
+
+    /// The server that it calls.
+    pub fn server(&self) -> Server {
+        Server::of(match self {
+            Self::Generate { model, .. } => &model.base_url,
+            Self::Send { request, .. } | Self::AskLine { request, .. } => &request.url,
+            Self::LookUp { instance, .. } => &instance.base_url,
+            Self::SetUp { wanted, .. } => &wanted.instance.base_url,
+        })
     }
 
     /// Makes the call. Runs on a thread of the pool.
@@ -123,6 +146,10 @@ impl Job {
                 tenant_id,
                 result: evolution::read_connection_state(caller.call(&request)),
             },
+            Self::SetUp { request_id, tenant_id, wanted } => {
+                let set_up = evolution::set_up(&wanted, |request| caller.call(request));
+                Done::SetUp { request_id, tenant_id, set_up }
+            }
         }
     }
 }
@@ -154,6 +181,10 @@ impl Identity {
             }
             Self::LookUp(claim) => Done::LookedUp { claim, result: Err(WHAT.to_owned()) },
             Self::AskLine(tenant_id) => Done::Line { tenant_id, result: Err(WHAT.to_owned()) },
+            Self::SetUp(request_id, tenant_id) => {
+                let line = Err(Trouble { message: WHAT.to_owned(), may_pass: true });
+                Done::SetUp { request_id, tenant_id, set_up: SetUp { token: None, line } }
+            }
         }
     }
 }

@@ -56,7 +56,7 @@ fn key_of(assistant: &Assistant, defaults: &ProviderDefaults) -> Result<Option<S
 }
 
 /// Reads a key from where a setting says it is. A variable that is not set is no key.
-fn read_source(source: &str) -> Result<Option<Secret>, String> {
+pub fn read_source(source: &str) -> Result<Option<Secret>, String> {
     if let Some(name) = source.strip_prefix("env:") {
         return Ok(std::env::var(name)
             .ok()

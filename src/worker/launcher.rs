@@ -1,5 +1,6 @@
 //! The launcher: one process of the server that finds the databases with the extension and keeps a
-//! reply worker running in each. It reads no table but pg_database, and never another database's.
+//! reply worker running in each, and the server's listener. It reads no table but pg_database, and never
+//! another database's.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -9,7 +10,8 @@ use pgrx::prelude::*;
 
 use super::board::{Board, Status, board};
 use super::guarded::transaction;
-use super::process::install_signal_handlers;
+use crate::front_door::{Keeper, Known, State};
+use crate::process::install_signal_handlers;
 
 /// How often new databases are looked for (CREATE DATABASE … TEMPLATE tells nobody).
 const NAP: Duration = Duration::from_secs(60);
@@ -33,8 +35,11 @@ struct Watched {
 
 struct Launcher {
     board: &'static Board,
+    /// The names of all databases at the last look.
+    databases: HashMap<u32, String>,
     watched: HashMap<u32, Watched>,
     not_needed: HashSet<u32>,
+    keeper: Keeper,
     scanned_at: Option<Instant>,
     said_full: bool,
 }
@@ -54,8 +59,10 @@ pub extern "C-unwind" fn whaply_launcher(_argument: pg_sys::Datum) {
     board.set_launcher_latch(unsafe { &raw const (*pg_sys::MyProc).procLatch as usize });
     let mut launcher = Launcher {
         board,
+        databases: HashMap::new(),
         watched: HashMap::new(),
         not_needed: HashSet::new(),
+        keeper: Keeper::default(),
         scanned_at: None,
         said_full: false,
     };
@@ -76,6 +83,23 @@ impl Launcher {
             self.scan();
         }
         self.start_next();
+        self.keeper.round(&self.known());
+    }
+
+    /// What is known of each database.
+    fn known(&self) -> Vec<Known> {
+        let known = self.databases.iter().map(|(&database, name)| {
+            let status = self.board.slot(database).map(|slot| slot.status());
+            let state = match status {
+                _ if self.not_needed.contains(&database) => State::WithoutExtension,
+                Some(Status::Running) => State::HasExtension,
+                Some(Status::Stopped) => State::Stopped,
+                Some(Status::Starting) => State::Undecided,
+                Some(Status::NotNeeded) | None => State::WithoutExtension,
+            };
+            Known { database, name: name.clone(), state }
+        });
+        known.collect()
     }
 
     /// Learns which workers have ended, and why.
@@ -117,20 +141,21 @@ impl Launcher {
             }
         };
         self.scanned_at = Some(Instant::now());
-        self.not_needed.retain(|database| databases.contains(database));
+        self.not_needed.retain(|database| databases.contains_key(database));
         let board = self.board;
         self.watched.retain(|database, watched| {
-            let gone = watched.worker.is_none() && !databases.contains(database);
+            let gone = watched.worker.is_none() && !databases.contains_key(database);
             if let (true, Some(slot)) = (gone, board.slot(*database)) {
                 slot.free();
             }
             !gone
         });
-        for database in databases {
+        for &database in databases.keys() {
             if !self.not_needed.contains(&database) {
                 self.watch(database);
             }
         }
+        self.databases = databases;
     }
 
     fn watch(&mut self, database: u32) {
@@ -196,7 +221,8 @@ impl Launcher {
         }
         let restarts = self.watched.values().filter(|watched| watched.worker.is_none());
         let waits = restarts.map(|watched| watched.restart_at.saturating_duration_since(now));
-        waits.filter(|wait| !wait.is_zero()).min().unwrap_or(NAP).min(NAP)
+        let waits = waits.filter(|wait| !wait.is_zero()).chain(self.keeper.until_next(now));
+        waits.min().unwrap_or(NAP).min(NAP)
     }
 
     fn wait(&self) {
@@ -234,8 +260,8 @@ pub fn builder(database: u32) -> BackgroundWorkerBuilder {
 }
 
 /// The databases that can be connected to, without templates.
-fn databases() -> HashSet<u32> {
-    let mut found = HashSet::new();
+fn databases() -> HashMap<u32, String> {
+    let mut found = HashMap::new();
     // SAFETY: in a transaction; a plain scan of a shared catalog, its rows read before the next.
     unsafe {
         let relation =
@@ -248,7 +274,8 @@ fn databases() -> HashSet<u32> {
             }
             let row = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
             if (*row).datallowconn && !(*row).datistemplate {
-                found.insert((*row).oid.to_u32());
+                let name = std::ffi::CStr::from_ptr((*row).datname.data.as_ptr());
+                found.insert((*row).oid.to_u32(), name.to_string_lossy().into_owned());
             }
         }
         pg_sys::table_endscan(scan);

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::jobs::Job;
+use super::places::{Places, Server, Side};
 use super::send;
 use crate::error::Result;
 use crate::evolution::{self, State};
@@ -35,6 +36,7 @@ impl LineChecks {
         &mut self,
         free: usize,
         doubts: &Doubts,
+        places: &Places,
         defaults: &Behaviour,
         limits: &WorkerLimits,
     ) -> Result<Vec<Job>> {
@@ -49,13 +51,13 @@ impl LineChecks {
                 continue;
             }
             self.next.insert(tenant_id, Instant::now() + limits.line_check_interval);
-            jobs.extend(ask(tenant_id, defaults, limits)?);
+            jobs.extend(ask(tenant_id, places, defaults, limits)?);
         }
         let in_doubt: Vec<i32> =
             doubts.iter().copied().take(free.saturating_sub(jobs.len())).collect();
         for tenant_id in in_doubt {
             doubts.remove(&tenant_id);
-            jobs.extend(ask(tenant_id, defaults, limits)?);
+            jobs.extend(ask(tenant_id, places, defaults, limits)?);
         }
         Ok(jobs)
     }
@@ -66,10 +68,19 @@ impl LineChecks {
     }
 }
 
-fn ask(tenant_id: i32, defaults: &Behaviour, limits: &WorkerLimits) -> Result<Option<Job>> {
+/// None: there is nobody to ask, or it has its share of calls already.
+fn ask(
+    tenant_id: i32,
+    places: &Places,
+    defaults: &Behaviour,
+    limits: &WorkerLimits,
+) -> Result<Option<Job>> {
     let Some(assistant) = tenants::assistant(tenant_id, defaults)? else { return Ok(None) };
     // A wrong URL is told where a message fails to be sent.
     let Ok(instance) = send::instance_of(&assistant) else { return Ok(None) };
+    if !places.take(Side::Gateway, Server::of(&instance.base_url), tenant_id) {
+        return Ok(None);
+    }
     let request = evolution::connection_state(&instance, limits.send_timeout);
     Ok(Some(Job::AskLine { tenant_id, request }))
 }

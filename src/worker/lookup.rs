@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 
 use super::jobs::{Job, SendClaim};
+use super::places::{Server, Side};
 use super::record::Recorded;
 use super::send;
 use super::terms::Terms;
@@ -45,6 +46,9 @@ pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
             return Ok(None);
         }
     };
+    if !terms.places.take(Side::Gateway, Server::of(&instance.base_url), assistant.tenant_id) {
+        return Ok(None);
+    }
     deliveries::looked(id, now + limits.call_time() * LONGEST_LOOK + limits.settle_time, false)?;
     let mut jids = chat_aliases::of_chat(&delivery.chat)?;
     jids.extend(session.reply_jid.filter(|jid| !jids.contains(jid)));

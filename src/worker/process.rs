@@ -4,8 +4,7 @@
 //! It ends with status 1 where it should come back (the launcher starts it again), and with 0 where
 //! there is nothing for it to do.
 
-use std::time::Duration;
-
+use chrono::Utc;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
@@ -14,6 +13,7 @@ use super::guarded::transaction;
 use super::pool::{Pool, most_calls};
 use super::rounds::{Next, Rounds};
 use crate::net::{Caller, Limits};
+use crate::process::{install_signal_handlers, pin_settings, wait_for_event};
 use crate::settings;
 use crate::store::extension::{self, Presence};
 
@@ -45,7 +45,7 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
 /// A pool without threads yet. What a worker of before left behind is taken back by the first round.
 fn begin() -> Rounds {
     let limits = settings::worker_limits();
-    let threads = limits.threads.min(most_calls());
+    let threads = most_calls(limits.threads);
     if threads < limits.threads {
         log!(
             "whaply: {threads} calls at once instead of whaply.worker_threads: raise the open-file limit"
@@ -80,59 +80,6 @@ fn connect(database: pg_sys::Oid) {
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
 }
 
-// PostgreSQL's own handlers, as C functions: pgrx binds them for calling, not as pointers.
-unsafe extern "C-unwind" {
-    fn die(signal: i32);
-    #[allow(non_snake_case)]
-    fn SignalHandlerForConfigReload(signal: i32);
-}
-
-/// Signals act from here on: SIGTERM ends the process at its next safe point, SIGHUP reloads.
-///
-/// # Safety
-/// Called once at the start of a background worker, on its main thread.
-pub(super) unsafe fn install_signal_handlers() {
-    let handlers: [(u32, unsafe extern "C-unwind" fn(i32)); 2] =
-        [(pg_sys::SIGTERM, die), (pg_sys::SIGHUP, SignalHandlerForConfigReload)];
-    for (signal, handler) in handlers {
-        // SAFETY: PostgreSQL wrote these functions as signal handlers.
-        unsafe {
-            #[cfg(not(feature = "pg18"))]
-            pg_sys::pqsignal(signal as i32, Some(handler));
-            #[cfg(feature = "pg18")]
-            pg_sys::pqsignal_be(signal as i32, Some(handler));
-        }
-    }
-    // SAFETY: as the caller promised.
-    unsafe { pg_sys::BackgroundWorkerUnblockSignals() }
-}
-
-/// Settings of the database or the role reach a worker too; these would break it.
-fn pin_settings() {
-    /// Rows are skipped where somebody holds them; what cannot be skipped (a message somebody edits
-    /// by hand) must not keep every other chat waiting.
-    const LOCK_TIMEOUT: &std::ffi::CStr = c"250ms";
-    const PINNED: [(&std::ffi::CStr, &std::ffi::CStr); 6] = [
-        (c"default_transaction_isolation", c"read committed"),
-        (c"default_transaction_read_only", c"off"),
-        (c"search_path", c"pg_catalog, pg_temp"),
-        (c"statement_timeout", c"0"),
-        (c"lock_timeout", LOCK_TIMEOUT),
-        (c"idle_in_transaction_session_timeout", c"0"),
-    ];
-    for (name, value) in PINNED {
-        // SAFETY: NUL-terminated constants; the worker is connected.
-        unsafe {
-            pg_sys::SetConfigOption(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_SUSET,
-                pg_sys::GucSource::PGC_S_OVERRIDE,
-            );
-        }
-    }
-}
-
 /// Whether this database has no extension. It is looked at once more after that was noted: CREATE
 /// EXTENSION may have committed in between, and its own note must not be the one that is lost.
 fn has_nothing_to_do(database: pg_sys::Oid) -> bool {
@@ -165,14 +112,22 @@ fn become_the_worker() -> bool {
 }
 
 fn run(rounds: &mut Rounds) {
+    // SAFETY: reads a global of this process.
+    let slot = slot_of(unsafe { pg_sys::MyDatabaseId });
     loop {
         if is_stopped() {
             return;
+        }
+        if let Some(slot) = slot {
+            slot.stay_awake();
         }
         let wait = match rounds.round() {
             Next::Wait(wait) => wait,
             Next::Leave | Next::StartOver => return,
         };
+        if let Some(slot) = slot {
+            slot.sleep_until((Utc::now() + wait).timestamp_micros());
+        }
         wait_for_event(rounds.fd(), wait);
         // SAFETY: main thread, no transaction open. Interrupts end the process here (SIGTERM), or
         // absorb the barriers that DROP DATABASE of any database waits for.
@@ -195,26 +150,6 @@ fn is_stopped() -> bool {
 
 fn slot_of(database: pg_sys::Oid) -> Option<&'static Slot> {
     board()?.slot(database.to_u32())
-}
-
-/// Sleeps until a commit, a signal, a result of a thread, or the time is over.
-fn wait_for_event(fd: std::os::fd::RawFd, wait: Duration) {
-    let events = pg_sys::WL_LATCH_SET
-        | pg_sys::WL_TIMEOUT
-        | pg_sys::WL_EXIT_ON_PM_DEATH
-        | pg_sys::WL_SOCKET_READABLE;
-    let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-    // SAFETY: the latch of this process, and an eventfd that lives as long as the pool.
-    unsafe {
-        pg_sys::WaitLatchOrSocket(
-            pg_sys::MyLatch,
-            events as i32,
-            fd,
-            wait,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
-    }
 }
 
 /// Tells the launcher and every backend that this is the worker, until the process ends.

@@ -67,6 +67,21 @@ pub fn is_stale(reply: &Reply) -> bool {
     reply.wanted > reply.seen && reply.requeues.unsigned_abs() < retry::MOST_REQUEUES
 }
 
+/// An answer as it goes out on WhatsApp.
+pub struct WrittenOut {
+    pub text: String,
+    /// The messages it is sent as. None: it has no word in it.
+    pub parts: Vec<String>,
+    /// What was cut from it.
+    pub note: Option<String>,
+}
+
+pub fn written_out(answer: &Answer) -> WrittenOut {
+    let text = whatsapp_text::from_markdown(&answer.text);
+    let Split { parts, cut_characters } = split::split(&text, split::PART_LIMIT, split::MOST_PARTS);
+    WrittenOut { text, parts, note: note(answer, cut_characters) }
+}
+
 fn use_answer(
     reply: &Reply,
     assistant: &Assistant,
@@ -74,8 +89,7 @@ fn use_answer(
     answer: &Answer,
     terms: Terms<'_>,
 ) -> Result<()> {
-    let text = whatsapp_text::from_markdown(&answer.text);
-    let Split { parts, cut_characters } = split::split(&text, split::PART_LIMIT, split::MOST_PARTS);
+    let WrittenOut { text, parts, note } = written_out(answer);
     if parts.is_empty() {
         return after_failure(reply, assistant, &nothing_but_marks(), terms);
     }
@@ -87,7 +101,7 @@ fn use_answer(
             model: &answer.model,
             input_tokens: answer.input_tokens,
             output_tokens: answer.output_tokens,
-            note: note(answer, cut_characters).as_deref(),
+            note: note.as_deref(),
         },
     )?;
     if assistant.mode == Mode::Draft {

@@ -11,6 +11,7 @@ use super::board::{self, BOARD, Status, board};
 use super::guarded;
 use super::launcher;
 use crate::error::{Error, Result};
+use crate::refusals;
 use crate::store::extension;
 
 /// How long `start_worker` and `stop_worker` wait for the process.
@@ -30,6 +31,7 @@ pub fn at_preload() {
     }
     board::mark_preloaded();
     pg_shmem_init!(BOARD);
+    refusals::at_preload();
     BackgroundWorkerBuilder::new("whaply launcher")
         .set_type("whaply launcher")
         .set_library("whaply")
@@ -88,16 +90,21 @@ pub fn wait_for_creating_transaction() {
     });
 }
 
-/// Stops the reply worker of this database and waits until it is gone; whether it is. It is not
-/// started again before `start`, or a restart of the server.
+/// Stops the reply worker of this database, and the listener if it serves this database, and waits
+/// until they are gone; whether they are. They are not started again before `start`, or a restart of
+/// the server.
 pub fn stop() -> Result<bool> {
-    if let Some(slot) = board().and_then(|board| board.slot(this_database())) {
+    let board = board();
+    if let Some((board, slot)) = board.and_then(|board| Some((board, board.slot(this_database())?)))
+    {
         slot.set_status(Status::Stopped);
         slot.wake();
+        board.listener().wake();
     } else if let Some(pid) = extension::worker_pid()? {
         extension::terminate(pid)?;
     }
-    wait_until(|| Ok(extension::worker_pid()?.is_none()))
+    let listens_here = || board.is_some_and(|board| board.listener().database() == this_database());
+    wait_until(|| Ok(extension::worker_pid()?.is_none() && !listens_here()))
 }
 
 /// What is known of the reply worker of this database.

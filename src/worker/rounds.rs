@@ -9,22 +9,27 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use pgrx::{log, pg_sys, warning};
 
+use super::arrivals::Arrivals;
+use super::chores::Chores;
 use super::claims::Claims;
 use super::cooldowns::Cooldowns;
-use super::due::{self, Due};
+use super::due::{self, Due, PassedOver};
 use super::guarded::transaction;
+use super::instances::InstanceSetUps;
 use super::jobs::{Done, Job};
-use super::line::{self, Doubts, LineChecks};
+use super::line::{Doubts, LineChecks};
+use super::places::{self, Places};
 use super::pool::Pool;
 use super::record::Recorded;
+use super::refused::{self, RefusedPosts};
+use super::results;
 use super::terms::Terms;
-use super::{lookup, record, send};
 use crate::error::Result;
 use crate::intake::{echo, upkeep};
-use crate::settings::{self, Behaviour, WorkerLimits};
+use crate::refusals;
+use crate::settings::{self, WorkerLimits};
 use crate::store::extension::{self, Presence};
-use crate::store::replies::{self, Bounds};
-use crate::store::{deliveries, recovery};
+use crate::store::{deliveries, recovery, replies, transaction as commits};
 use crate::version;
 
 /// What somebody has locked is tried again after this.
@@ -38,19 +43,20 @@ const AFTER_AN_ERROR: Duration = Duration::from_secs(1);
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(10);
 const RECOVERY_RETRY: Duration = Duration::from_secs(1);
 
-/// The part of the threads that models may not take.
-const SENDS_KEEP_ONE_IN: usize = 4;
-
 pub struct Rounds {
     pool: Pool,
     claims: Claims,
     lines: LineChecks,
+    instances: InstanceSetUps,
     cooldowns: Rc<Cooldowns>,
+    places: Rc<Places>,
+    arrivals: Arrivals,
     doubts: Rc<Doubts>,
     next_recovery: Instant,
     /// Somebody holds rows of what is to be recovered.
     recovery_is_wanted: bool,
-    next_maintenance: Option<Instant>,
+    chores: Chores,
+    refused_posts: RefusedPosts,
     /// The installation of the extension whose rows the claims name.
     extension: Option<pg_sys::Oid>,
     /// What was told since the last round that succeeded.
@@ -73,7 +79,9 @@ struct Round {
     presence: Presence,
     jobs: Vec<Job>,
     /// Which of the results that arrived could not be written: their sessions are locked.
-    held: Vec<usize>,
+    held: HashSet<usize>,
+    /// More is due than this round has begun.
+    has_more: bool,
     next_reply: Option<DateTime<Utc>>,
     next_delivery: Option<DateTime<Utc>>,
     next_pause_end: Option<DateTime<Utc>>,
@@ -83,14 +91,18 @@ impl Rounds {
     /// `extension` is the installation whose tables are worked on. The caller holds the session lock.
     pub fn new(pool: Pool, extension: Option<pg_sys::Oid>) -> Self {
         Self {
+            places: Rc::new(Places::new(pool.most())),
+            arrivals: Arrivals::default(),
             pool,
             claims: Claims::default(),
             lines: LineChecks::default(),
+            instances: InstanceSetUps::default(),
             cooldowns: Rc::default(),
             doubts: Rc::default(),
             next_recovery: Instant::now(),
             recovery_is_wanted: true,
-            next_maintenance: None,
+            chores: Chores::default(),
+            refused_posts: RefusedPosts::default(),
             extension,
             told: HashSet::new(),
         }
@@ -103,10 +115,14 @@ impl Rounds {
     pub fn round(&mut self) -> Next {
         let limits = settings::worker_limits();
         let fresh = self.pool.drain();
+        self.places.count(self.pool.held());
         self.learn_from(&fresh, &limits);
-        let mut arrived = std::mem::take(&mut self.claims.unrecorded);
-        arrived.extend(fresh);
+        self.instances.heard(&fresh);
+        self.arrivals.extend(std::mem::take(&mut self.claims.unrecorded));
+        self.arrivals.extend(fresh);
+        let arrived = self.arrivals.take();
         self.recover(&limits);
+        self.carry_refused_posts();
         match self.run(&arrived, &limits) {
             Ok(round) => self.after(round, arrived, &limits),
             Err(error) => {
@@ -121,30 +137,37 @@ impl Rounds {
         let defaults = settings::behaviour();
         let (free, models) = (self.may_begin(limits), self.models_may_take(limits));
         let (lines, known) = (&mut self.lines, self.extension);
+        let set_ups = &mut self.instances;
         let (cooldowns, doubts) = (self.cooldowns.as_ref(), self.doubts.as_ref());
+        let places = self.places.as_ref();
         transaction(|| {
-            let terms = Terms { defaults: &defaults, limits, cooldowns, doubts, now: Utc::now() };
+            let now = Utc::now();
+            let terms = Terms { defaults: &defaults, limits, cooldowns, doubts, places, now };
             let mut round = Round { presence: extension::presence(known)?, ..Round::default() };
             if round.presence != Presence::Ready {
                 return Ok(round);
             }
-            for (index, done) in arrived.iter().enumerate() {
-                if write(done, terms)? == Recorded::Held {
-                    round.held.push(index);
-                }
+            if arrived.is_empty() {
+                commits::commit_without_waiting();
             }
+            round.held = results::write_all(arrived, terms)?;
             echo::settle_all(terms.now)?;
             round.next_pause_end = upkeep::end_due_pauses(&defaults, terms.now)?;
-            for due in due::list(free, models, bounds(&defaults, &cooldowns.tenants()))? {
-                if round.jobs.len() < free {
-                    round.jobs.extend(due.begin(terms)?);
-                }
-            }
+            let passed_over = PassedOver::now(cooldowns, places);
+            let due = due::list(free, models, passed_over.bounds(&defaults))?;
+            round.jobs = due::begin_all(&due, free, terms)?;
             let left = free.saturating_sub(round.jobs.len());
-            round.jobs.extend(lines.begin_due(left, doubts, &defaults, limits)?);
-            let cooling = cooldowns.tenants();
-            round.next_reply = replies::next_due_at(bounds(&defaults, &cooling))?;
-            round.next_delivery = deliveries::next_due_at(defaults.reply_expiry)?;
+            round.jobs.extend(lines.begin_due(left, doubts, places, &defaults, limits)?);
+            let left = free.saturating_sub(round.jobs.len());
+            round.jobs.extend(set_ups.begin_due(left, limits)?);
+            let still_passed_over = PassedOver::now(cooldowns, places);
+            round.has_more =
+                still_passed_over != passed_over || (due::is_full(&due) && !round.jobs.is_empty());
+            if !round.has_more && limits.enabled {
+                let bounds = still_passed_over.bounds(&defaults);
+                round.next_reply = replies::next_due_at(bounds)?;
+                round.next_delivery = deliveries::next_due_at(bounds)?;
+            }
             Ok(round)
         })
     }
@@ -171,6 +194,9 @@ impl Rounds {
             self.start(job);
         }
         self.maintain(limits);
+        if round.has_more || !self.arrivals.is_empty() {
+            return Next::Wait(Duration::ZERO);
+        }
         // With no thread free, the end of a call is what wakes it.
         let next = [
             round.next_reply.filter(|_| self.models_may_take(limits) > 0),
@@ -223,16 +249,20 @@ impl Rounds {
         self.next_recovery = Instant::now() + wait;
     }
 
+    /// In a transaction of its own. What is not written counts for the next time.
+    fn carry_refused_posts(&mut self) {
+        let refused = self.refused_posts.take_due();
+        if !refused.is_empty() {
+            let left = self.alone(|_| refused::write(&refused)).unwrap_or(refused);
+            refusals::put_back(&left);
+        }
+    }
+
     /// What runs by the clock, in a transaction of its own: nobody's message waits for it.
     fn maintain(&mut self, limits: &WorkerLimits) {
-        let is_due = self.next_maintenance.is_none_or(|next| next <= Instant::now());
-        let interval = limits.maintenance_interval.filter(|_| is_due && limits.enabled);
-        if let Some(interval) = interval {
-            self.next_maintenance = Some(Instant::now() + interval);
-            self.alone(|_| {
-                let keep_days = settings::keep_processed_events();
-                upkeep::run(&settings::behaviour(), keep_days, Utc::now())
-            });
+        if let Some(due) = self.chores.take_due(limits) {
+            let done = self.alone(|_| due.run());
+            self.chores.ended(done);
         }
     }
 
@@ -243,14 +273,12 @@ impl Rounds {
 
     /// How many more calls to models may begin: sends must never wait for a slow model.
     fn models_may_take(&self, limits: &WorkerLimits) -> usize {
-        let kept_for_sends =
-            (limits.threads / SENDS_KEEP_ONE_IN).min(limits.threads.saturating_sub(1));
-        let models = limits.threads.saturating_sub(kept_for_sends);
+        let models = places::share_of_models(self.pool.most());
         models.saturating_sub(self.claims.generating()).min(self.may_begin(limits))
     }
 
     /// What is written is done with; what is held comes back in the next round.
-    fn settle_arrived(&mut self, arrived: Vec<Done>, held: &[usize]) {
+    fn settle_arrived(&mut self, arrived: Vec<Done>, held: &HashSet<usize>) {
         for (index, done) in arrived.into_iter().enumerate() {
             if held.contains(&index) {
                 self.claims.unrecorded.push(done);
@@ -264,15 +292,17 @@ impl Rounds {
     fn run_singly(&mut self, arrived: Vec<Done>, limits: &WorkerLimits) {
         let defaults = settings::behaviour();
         let (cooldowns, doubts) = (Rc::clone(&self.cooldowns), Rc::clone(&self.doubts));
+        let places = Rc::clone(&self.places);
         let terms = || Terms {
             defaults: &defaults,
             limits,
             cooldowns: &cooldowns,
             doubts: &doubts,
+            places: &places,
             now: Utc::now(),
         };
         for done in arrived {
-            match self.alone(|_| write(&done, terms())) {
+            match self.alone(|_| results::write(&done, terms())) {
                 Some(Recorded::Done) => self.claims.forget(&done),
                 Some(Recorded::Held) | None => self.claims.unrecorded.push(done),
             }
@@ -280,8 +310,8 @@ impl Rounds {
         self.maintain(limits);
         self.alone(|_| echo::settle_all(Utc::now()));
         let (free, models) = (self.may_begin(limits), self.models_may_take(limits));
-        let cooling = cooldowns.tenants();
-        let due = self.alone(|_| due::list(free, models, bounds(&defaults, &cooling)));
+        let passed_over = PassedOver::now(&cooldowns, &places);
+        let due = self.alone(|_| due::list(free, models, passed_over.bounds(&defaults)));
         let due: Vec<Due> = due.unwrap_or_default();
         for due in due {
             if self.may_begin(limits) > 0
@@ -291,8 +321,14 @@ impl Rounds {
             }
         }
         let left = self.may_begin(limits);
-        let asks = self.alone(|rounds| rounds.lines.begin_due(left, &doubts, &defaults, limits));
+        let asks =
+            self.alone(|rounds| rounds.lines.begin_due(left, &doubts, &places, &defaults, limits));
         for job in asks.unwrap_or_default() {
+            self.start(job);
+        }
+        let left = self.may_begin(limits);
+        let set_ups = self.alone(|rounds| rounds.instances.begin_due(left, limits));
+        for job in set_ups.unwrap_or_default() {
             self.start(job);
         }
     }
@@ -337,9 +373,12 @@ impl Rounds {
             wait = wait.min(HELD_RETRY);
         }
         let clocks = [
-            self.next_maintenance.filter(|_| limits.maintenance_interval.is_some()),
+            self.chores.next_due(limits),
             self.lines.next_due(),
+            self.instances.next_due(),
             self.cooldowns.next_end(),
+            self.places.next_look(),
+            self.refused_posts.next_due(),
         ];
         if self.recovery_is_wanted {
             let left = self.next_recovery.saturating_duration_since(Instant::now());
@@ -349,24 +388,5 @@ impl Rounds {
             wait = wait.min(at.saturating_duration_since(Instant::now()).max(HELD_RETRY));
         }
         wait
-    }
-}
-
-fn bounds<'a>(defaults: &Behaviour, cooling: &'a [i32]) -> Bounds<'a> {
-    Bounds { max_in_flight: defaults.max_in_flight, reply_expiry: defaults.reply_expiry, cooling }
-}
-
-/// Writes one result. Safe to repeat: each is written by its claim.
-fn write(done: &Done, terms: Terms<'_>) -> Result<Recorded> {
-    match done {
-        Done::Generated { claim, provider, result, .. } => {
-            record::generated(*claim, *provider, result, terms)
-        }
-        Done::Sent { claim, outcome } => send::ended(*claim, outcome, terms),
-        Done::NotStarted { claim } => send::not_started(*claim, terms.now),
-        Done::LookedUp { claim, result } => lookup::ended(*claim, result, terms),
-        Done::Line { tenant_id, result } => {
-            line::answered(*tenant_id, result).map(|()| Recorded::Done)
-        }
     }
 }

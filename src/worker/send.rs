@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::jobs::{Job, SendClaim};
 use super::modes::{Silence, silence_of};
+use super::places::{Server, Side};
 use super::record::{self, Recorded};
 use super::terms::Terms;
 use super::{chat_lock, keys, lookup};
@@ -53,6 +54,9 @@ pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
             return Ok(None);
         }
     };
+    if !terms.places.take(Side::Gateway, Server::of(&instance.base_url), assistant.tenant_id) {
+        return Ok(None);
+    }
     deliveries::begin(id)?;
     transaction::force_synchronous_commit();
     let jid = session.reply_jid.as_deref().unwrap_or(&delivery.chat.chat_id);
@@ -206,6 +210,12 @@ fn united(delivery: Delivery, message: &SentMessage) -> Result<Option<Delivery>>
     Ok(chat.map(|chat| Delivery { chat, ..delivery }))
 }
 
+/// When a message was sent: as Evolution says, if that can be.
+pub fn time_of(message: &SentMessage, delivery: &Delivery, now: DateTime<Utc>) -> DateTime<Utc> {
+    let told = message.sent_at.and_then(|at| DateTime::from_timestamp(at, 0));
+    told.filter(|at| (delivery.created_at - CLOCKS_DIFFER..=now).contains(at)).unwrap_or(now)
+}
+
 /// Evolution took the message: it is in the chat's history from now on, under WhatsApp's id.
 pub fn confirmed(
     delivery: &Delivery,
@@ -213,11 +223,7 @@ pub fn confirmed(
     message: &SentMessage,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let sent_at = message
-        .sent_at
-        .and_then(|at| DateTime::from_timestamp(at, 0))
-        .filter(|at| (delivery.created_at - CLOCKS_DIFFER..=now).contains(at))
-        .unwrap_or(now);
+    let sent_at = time_of(message, delivery, now);
     if let Some(jid) =
         message.jid.as_deref().filter(|jid| jid.contains('@') && *jid != delivery.chat.chat_id)
     {

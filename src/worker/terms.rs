@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 
 use super::cooldowns::Cooldowns;
 use super::line::Doubts;
+use super::places::Places;
 use crate::settings::{Behaviour, WorkerLimits};
 
 #[derive(Clone, Copy)]
@@ -14,5 +15,6 @@ pub struct Terms<'a> {
     pub limits: &'a WorkerLimits,
     pub cooldowns: &'a Cooldowns,
     pub doubts: &'a Doubts,
+    pub places: &'a Places,
     pub now: DateTime<Utc>,
 }
