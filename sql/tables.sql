@@ -1,6 +1,9 @@
 -- The tables of whaply. The first columns of tenants, sessions, messages and processed_events are
 -- a published schema: name, type and order never change, and ours only follow after them.
 -- A unique constraint carries the name of the published index, so that one index serves both.
+--
+-- What is said of vacuum: a fifth of ten million rows, PostgreSQL's own bound, is too much to leave
+-- lying about. BRIN indexes learn of new pages as these fill up.
 
 CREATE TABLE whaply.tenants (
     id              serial PRIMARY KEY,
@@ -67,7 +70,9 @@ CREATE TABLE whaply.sessions (
     steered_at      timestamptz,
 
     CONSTRAINT idx_sessions_tenant_chat UNIQUE (tenant_id, chat_id)
-);
+)
+-- A row changes with each message, and mostly no indexed column of it: with room on its page, no index.
+WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
 CREATE INDEX idx_sessions_paused_last_human
     ON whaply.sessions (is_paused, last_human_at) WHERE is_paused = true;
@@ -94,15 +99,23 @@ CREATE TABLE whaply.messages (
     deleted_at      timestamptz,
 
     CONSTRAINT idx_messages_tenant_msg UNIQUE (tenant_id, message_id)
-);
+)
+-- A question is changed once, when a reply reads it, and a message of ours up to four times: its echo, and
+-- how far it came. With this room about a tenth less goes to the WAL.
+WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05,
+      autovacuum_analyze_scale_factor = 0.02);
 
-CREATE INDEX idx_messages_created_at ON whaply.messages USING brin (created_at);
+CREATE INDEX idx_messages_created_at ON whaply.messages USING brin (created_at) WITH (autosummarize = on);
 
 -- The order of a chat. History is read from its end, and the questions of a reply from its first.
 CREATE INDEX idx_messages_chat_order ON whaply.messages (tenant_id, chat_id, sent_at, id);
 
 -- Words that the owner has used before, perhaps a greeting that WhatsApp Business sends by itself.
 CREATE INDEX idx_messages_owner_words ON whaply.messages (tenant_id, md5(text)) WHERE sender = 'owner';
+
+-- Customers of the Cloud API who wrote at the same moment; and those of them who got no answer for that.
+CREATE INDEX idx_messages_cloud_api ON whaply.messages (tenant_id, created_at) WHERE message_id LIKE 'wamid.%';
+CREATE INDEX idx_messages_unverified ON whaply.messages (tenant_id, created_at) WHERE sender = 'unverified';
 
 CREATE TABLE whaply.processed_events (
     id              serial PRIMARY KEY,
@@ -113,10 +126,15 @@ CREATE TABLE whaply.processed_events (
     processed_at    timestamptz NOT NULL DEFAULT now(),
 
     CONSTRAINT idx_processed_events_tenant_msg UNIQUE (tenant_id, message_id, event_type)
-);
+)
+WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05,
+      autovacuum_analyze_scale_factor = 0.02);
 
--- For the clean-up: rows come in the order of their time, so that a few pages of index do.
-CREATE INDEX idx_processed_events_processed_at ON whaply.processed_events USING brin (processed_at);
+-- For queries by time: rows come in the order of their time, so that a few pages of index do. What is
+-- newer than a time it finds for ever; what is older, only until pages are used a second time: the worker's
+-- own clean-up goes by id.
+CREATE INDEX idx_processed_events_processed_at
+    ON whaply.processed_events USING brin (processed_at) WITH (autosummarize = on);
 
 -- Messages of ours or of somebody else: undecided until the send in flight has ended. Few at a time.
 CREATE INDEX idx_processed_events_pending_echo
@@ -158,12 +176,15 @@ CREATE TABLE whaply.replies (
     answered_at     timestamptz,
     finished_at     timestamptz,
     FOREIGN KEY (tenant_id, chat_id) REFERENCES whaply.sessions (tenant_id, chat_id) ON DELETE CASCADE
-);
+)
+WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
 -- One voice: at most one open reply a session.
 CREATE UNIQUE INDEX idx_replies_one_open
     ON whaply.replies (tenant_id, chat_id) WHERE state IN ('waiting', 'generating', 'sending');
 CREATE INDEX idx_replies_chat ON whaply.replies (tenant_id, chat_id, id);
+-- How many of a tenant's are being generated: few, however many wait.
+CREATE INDEX idx_replies_generating ON whaply.replies (tenant_id) WHERE state = 'generating';
 CREATE INDEX idx_replies_due ON whaply.replies (due_at) WHERE state = 'waiting';
 -- For the limits on answers in a time.
 CREATE INDEX idx_replies_answered ON whaply.replies (tenant_id, answered_at) WHERE answered_at IS NOT NULL;
@@ -189,7 +210,8 @@ CREATE TABLE whaply.deliveries (
     created_at      timestamptz NOT NULL DEFAULT now(),
     finished_at     timestamptz,
     FOREIGN KEY (tenant_id, chat_id) REFERENCES whaply.sessions (tenant_id, chat_id) ON DELETE CASCADE
-);
+)
+WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
 -- One call at a time in a chat, so that parts arrive in order and an unknown end blocks what follows.
 CREATE UNIQUE INDEX idx_deliveries_one_in_flight
@@ -200,6 +222,7 @@ CREATE INDEX idx_deliveries_open
 CREATE INDEX idx_deliveries_due ON whaply.deliveries (due_at) WHERE state IN ('pending', 'uncertain');
 CREATE UNIQUE INDEX idx_deliveries_message
     ON whaply.deliveries (tenant_id, message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX idx_deliveries_failed ON whaply.deliveries (finished_at) WHERE state = 'failed';
 CREATE INDEX idx_deliveries_reply ON whaply.deliveries (reply_id) WHERE reply_id IS NOT NULL;
 
 -- Posts that were turned away at a front door: how many, by tenant and reason. Written in sums, so that
@@ -231,6 +254,8 @@ CREATE TABLE whaply.connect_requests (
     qr_code         text,
     pairing_code    text,
     qr_at           timestamptz,
+    claimed_at      timestamptz,
+    opened_at       timestamptz,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
     finished_at     timestamptz
@@ -240,6 +265,9 @@ CREATE TABLE whaply.connect_requests (
 CREATE UNIQUE INDEX idx_connect_requests_one_open
     ON whaply.connect_requests (tenant_id) WHERE state IN ('waiting', 'working', 'scan_qr');
 CREATE INDEX idx_connect_requests_tenant ON whaply.connect_requests (tenant_id, id);
+-- The worker's look at each of its rounds.
+CREATE INDEX idx_connect_requests_due
+    ON whaply.connect_requests (due_at, id) WHERE state IN ('waiting', 'working', 'scan_qr');
 
 -- What a tenant may be set to. A trigger, since the error of a CHECK or NOT NULL prints the whole
 -- row, and this row holds keys; for the same reason no message repeats a URL, which may hold a

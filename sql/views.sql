@@ -39,10 +39,10 @@ SELECT t.instance_name, s.chat_id, s.contact_name, s.is_paused, s.pause_reason, 
                 FROM whaply.messages m
                WHERE m.tenant_id = s.tenant_id AND m.chat_id = name.jid
                  AND m.sender IN ('assistant', 'owner', 'operator', 'other') AND m.deleted_at IS NULL
-                 AND NOT EXISTS (
+                 AND NOT (m.sender = 'assistant' AND EXISTS (
                      SELECT FROM whaply.deliveries d LEFT JOIN whaply.replies r ON r.id = d.reply_id
                       WHERE d.tenant_id = m.tenant_id AND d.message_id = m.message_id
-                        AND (d.kind = 'fallback' OR (d.kind = 'reply' AND r.state IN ('failed', 'cancelled'))))
+                        AND (d.kind = 'fallback' OR (d.kind = 'reply' AND r.state IN ('failed', 'cancelled')))))
                ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) AS newest
         ORDER BY newest.sent_at DESC, newest.id DESC LIMIT 1) AS said ON true
   CROSS JOIN LATERAL (
@@ -57,6 +57,13 @@ SELECT t.instance_name, s.chat_id, s.contact_name, s.is_paused, s.pause_reason, 
           AND m.sent_at >= coalesce(said.sent_at, '-infinity')
           AND (said.id IS NULL OR (m.sent_at, m.id) > (said.sent_at, said.id))) AS q
  WHERE q.questions > 0
+   -- A question is known as long as its event is kept: nobody has asked in a chat that did not change since
+   -- the oldest of them. What may be of another chat changes none.
+   AND (s.updated_at >= (SELECT e.processed_at - interval '1 hour' FROM whaply.processed_events e ORDER BY e.id LIMIT 1)
+        OR (s.tenant_id, s.chat_id) IN (
+            SELECT u.tenant_id, coalesce(a.chat_id, u.chat_id)
+              FROM whaply.messages u LEFT JOIN whaply.chat_aliases a ON a.tenant_id = u.tenant_id AND a.jid = u.chat_id
+             WHERE u.sender = 'unverified'))
    -- A chat that was found to be another one is listed under that one's name.
    AND NOT EXISTS (SELECT FROM whaply.chat_aliases a WHERE a.tenant_id = s.tenant_id AND a.jid = s.chat_id)
    -- The assistant is about to answer, and it reads the chat.
@@ -93,6 +100,14 @@ SELECT r.id, t.instance_name, r.chat_id, r.finished_at, r.attempt, r.provider, r
   JOIN whaply.tenants t ON t.id = r.tenant_id
  WHERE r.state = 'failed'
  ORDER BY r.finished_at DESC;
+
+-- What connect_instance was asked for, the newest first. A QR code is there until it was scanned.
+CREATE VIEW whaply.instance_requests AS
+SELECT r.id, t.instance_name, r.state, r.error, whaply.draw_qr(r.qr_code) AS qr, r.pairing_code, r.qr_at,
+       r.created_at, r.updated_at, r.finished_at
+  FROM whaply.connect_requests r
+  JOIN whaply.tenants t ON t.id = r.tenant_id
+ ORDER BY r.id DESC;
 
 -- One row for each thing that needs a person; no row is good news.
 CREATE VIEW whaply.health AS
@@ -143,21 +158,41 @@ SELECT t.instance_name, 'greeting', 'the owner''s words "' || left(w.text, 60) |
        || '" came within 10 s in ' || w.chats || ' chats: are they WhatsApp Business''s own message?',
        format('if so: UPDATE whaply.tenants SET auto_reply_texts = array_append(auto_reply_texts, %L) WHERE instance_name = %L',
               w.text, t.instance_name)
-  FROM whaply.tenants t
+  FROM (SELECT DISTINCT n.tenant_id, n.text FROM whaply.messages n
+         WHERE n.sender = 'owner' AND n.text IS NOT NULL AND n.created_at > now() - interval '24 hours') AS said
+  JOIN whaply.tenants t ON t.id = said.tenant_id
   CROSS JOIN LATERAL (
-       SELECT o.text, count(DISTINCT coalesce(a.chat_id, o.chat_id)) AS chats
+       SELECT said.text, count(DISTINCT coalesce(a.chat_id, o.chat_id)) AS chats
          FROM whaply.messages o
          LEFT JOIN whaply.chat_aliases a ON a.tenant_id = o.tenant_id AND a.jid = o.chat_id
-        WHERE o.tenant_id = t.id AND o.sender = 'owner' AND o.text IS NOT NULL
+        WHERE o.tenant_id = said.tenant_id AND o.sender = 'owner' AND md5(o.text) = md5(said.text) AND o.text = said.text
           AND o.created_at > now() - interval '30 days'
           AND EXISTS (SELECT FROM whaply.messages c
                        WHERE c.tenant_id = o.tenant_id AND c.chat_id = o.chat_id
                          AND c.sender IN ('customer', 'assistant', 'operator')
-                         AND c.sent_at BETWEEN o.sent_at - interval '10 seconds' AND o.sent_at)
-        GROUP BY o.text
-       HAVING count(DISTINCT coalesce(a.chat_id, o.chat_id)) > 1) AS w
- WHERE NOT EXISTS (SELECT FROM unnest(t.auto_reply_texts) AS known (text) WHERE btrim(known.text) = btrim(w.text))
+                         AND c.sent_at BETWEEN o.sent_at - interval '10 seconds' AND o.sent_at)) AS w
+ WHERE w.chats > 1
+   AND NOT EXISTS (SELECT FROM unnest(t.auto_reply_texts) AS known (text) WHERE btrim(known.text) = btrim(w.text))
+UNION ALL
+SELECT t.instance_name, 'webhooks', r.refused || CASE r.refused WHEN 1 THEN ' post was' ELSE ' posts were' END
+       || ' refused since ' || to_char(r.first_at, 'YYYY-MM-DD HH24:MI') || ', the last at '
+       || to_char(r.last_at, 'YYYY-MM-DD HH24:MI') || ': ' || r.reason,
+       CASE r.reason
+       WHEN 'unknown_instance' THEN 'INSERT INTO whaply.tenants (instance_name, ...): no tenant has the instance that was named, '
+            || 'or delete the webhook in Evolution'
+       WHEN 'too_large' THEN CASE WHEN t.id IS NULL
+            THEN 'end the webhook''s URL with /webhook/INSTANCE, which tells whose it is; and switch off the option base64'
+            ELSE format('switch off the option base64 of the webhook of instance %L in Evolution, and restart the instance',
+                        t.instance_name) END
+       WHEN 'invalid' THEN 'see what posts there: it is not an event of Evolution API'
+       WHEN 'too_fast' THEN 'Evolution repeats them, nothing is lost; if it is no fault there, raise whaply.webhook_rate'
+       WHEN 'expired_token' THEN format('compare the clocks of Evolution''s machine and of this one; or enter the secret in place of '
+                                        || 'jwt_key: SELECT whaply.webhook_settings(%L)', t.instance_name)
+       ELSE format('enter the header in the webhook of the instance in Evolution: SELECT whaply.webhook_settings(%L); '
+                   || 'if it is there, somebody else posts', t.instance_name) END
+  FROM whaply.refused_webhooks r LEFT JOIN whaply.tenants t ON t.id = r.tenant_id
+ WHERE r.last_at > now() - interval '24 hours'
 UNION ALL
 SELECT t.instance_name, 'secret', 'the tenant has no webhook_secret: its webhooks are refused',
        'UPDATE whaply.tenants SET webhook_secret = ...; or ALTER SYSTEM SET whaply.require_secret = off and reload'
-  FROM whaply.tenants t WHERE t.webhook_secret IS NULL;
+  FROM whaply.tenants t WHERE t.webhook_secret IS NULL AND t.webhook_jwt_key IS NULL;

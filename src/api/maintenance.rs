@@ -7,7 +7,8 @@ use serde_json::json;
 use super::arguments::given;
 use super::or_raise;
 use crate::error::{Error, Result};
-use crate::intake::{pauses, upkeep};
+use crate::intake::pauses;
+use crate::intake::upkeep::{self, Portion};
 use crate::settings;
 use crate::store::{messages_archive, processed_events, sessions, transaction};
 use crate::worker;
@@ -29,7 +30,7 @@ fn resume(hours_inactive: Option<f64>) -> Result<i64> {
     let (defaults, now) = (settings::behaviour(), transaction::now());
     let silent = sessions::resume_silent(hours, defaults.answer_after_pause)?;
     let asked = pauses::all_ended(&silent, &defaults, now)?;
-    let over = upkeep::end_timed_pauses(&defaults, now)?;
+    let over = upkeep::end_timed_pauses(&defaults, None, now)?;
     wake_for(asked + over.asked);
     Ok(silent.count + over.resumed)
 }
@@ -58,8 +59,12 @@ fn days(days_to_keep: Option<i32>) -> Result<i32> {
 
 #[pg_extern]
 fn auto_resume() -> JsonB {
+    let (defaults, now) = (settings::behaviour(), transaction::now());
     let keep_days = settings::keep_processed_events();
-    let done = or_raise(upkeep::run(&settings::behaviour(), keep_days, transaction::now()));
+    let done = or_raise(
+        upkeep::begin(&defaults, now)
+            .and_then(|()| upkeep::portion(Portion::OF_A_CALL, &defaults, keep_days, 0, now)),
+    );
     wake_for(done.asked);
     JsonB(json!({ "resumed": done.resumed, "deleted_events": done.deleted_events }))
 }

@@ -5,49 +5,92 @@ use chrono::{DateTime, Utc};
 use super::{greetings, pauses};
 use crate::error::Result;
 use crate::settings::Behaviour;
-use crate::store::{processed_events, sessions};
+use crate::store::{processed_events, refused_webhooks, sessions};
 
-/// A backlog is deleted bit by bit, a round at a time: webhooks go on meanwhile.
-const EVENTS_AT_ONCE: i64 = 10_000;
+/// How much is done in one transaction. Meanwhile the chats it resumes wait, and the worker's messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Portion {
+    pub sessions: i64,
+    pub events: i64,
+}
 
-/// What a round of chores came to.
+impl Portion {
+    /// Some ten milliseconds; the worker takes one after the other.
+    pub const OF_THE_WORKER: Self = Self { sessions: 500, events: 2_000 };
+    /// About a second: `auto_resume()` is called once a minute, and more than this in a minute is
+    /// done by the worker's own clock only.
+    pub const OF_A_CALL: Self = Self { sessions: 5_000, events: 100_000 };
+}
+
+/// View `health` shows a day of them; the rest is for whoever asks since when.
+const DAYS_OF_REFUSED_WEBHOOKS: i32 = 30;
+
+/// What a portion of the chores came to.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Done {
     pub resumed: i64,
     pub deleted_events: i64,
     /// Chats where what was asked during the pause is answered now.
     pub asked: usize,
+    /// There is more to do.
+    pub is_behind: bool,
+    /// Where the deletion of events goes on.
+    pub events_up_to: i32,
 }
 
-/// Resumes silent chats by each tenant's own setting, ends pauses whose time is over, undoes what
-/// automatic greetings have caused, and deletes events older than `keep_days` (0: none), ten
-/// thousand at most.
-pub fn run(defaults: &Behaviour, keep_days: i32, now: DateTime<Utc>) -> Result<Done> {
+/// What a round of chores begins with: undoes what automatic greetings have caused, and drops old sums.
+pub fn begin(defaults: &Behaviour, now: DateTime<Utc>) -> Result<()> {
     greetings::apply_known(defaults, now)?;
+    refused_webhooks::delete_older_than(DAYS_OF_REFUSED_WEBHOOKS)?;
+    Ok(())
+}
+
+/// Resumes silent chats by each tenant's own setting, ends pauses whose time is over, and deletes
+/// events older than `keep_days` (0: none) behind an id; a portion of each.
+pub fn portion(
+    portion: Portion,
+    defaults: &Behaviour,
+    keep_days: i32,
+    events_after: i32,
+    now: DateTime<Utc>,
+) -> Result<Done> {
+    let answers = defaults.answer_after_pause;
     let default_seconds = defaults.auto_resume_after.num_milliseconds() as f64 / 1e3;
-    let silent = sessions::resume_silent_by_tenant(default_seconds, defaults.answer_after_pause)?;
+    let silent = sessions::resume_silent_by_tenant(default_seconds, answers, portion.sessions)?;
     let asked = pauses::all_ended(&silent, defaults, now)?;
-    let over = end_timed_pauses(defaults, now)?;
-    let deleted_events = if keep_days > 0 {
-        processed_events::delete_some_older_than(keep_days, EVENTS_AT_ONCE)?
-    } else {
-        0
+    let over = end_timed_pauses(defaults, Some(portion.sessions), now)?;
+    let mut done = Done {
+        resumed: silent.count + over.resumed,
+        asked: asked + over.asked,
+        is_behind: silent.count.max(over.resumed) >= portion.sessions,
+        ..Done::default()
     };
-    Ok(Done { resumed: silent.count + over.resumed, deleted_events, asked: asked + over.asked })
+    if keep_days > 0 {
+        let deleted = processed_events::delete_oldest(keep_days, events_after, portion.events)?;
+        done.deleted_events = deleted.count;
+        done.is_behind |= deleted.is_behind;
+        done.events_up_to = deleted.up_to;
+    }
+    Ok(done)
 }
 
-/// Ends the pauses whose time is over.
-pub fn end_timed_pauses(defaults: &Behaviour, now: DateTime<Utc>) -> Result<Done> {
-    let over = sessions::resume_expired(defaults.answer_after_pause)?;
+/// Ends the pauses whose time is over, so many at most (None: all).
+pub fn end_timed_pauses(
+    defaults: &Behaviour,
+    at_most: Option<i64>,
+    now: DateTime<Utc>,
+) -> Result<Done> {
+    let over = sessions::resume_expired(defaults.answer_after_pause, at_most)?;
     let asked = pauses::all_ended(&over, defaults, now)?;
-    Ok(Done { resumed: over.count, deleted_events: 0, asked })
+    Ok(Done { resumed: over.count, asked, ..Done::default() })
 }
 
-/// Ends the pauses whose time is over, where there are any; when the next one is.
+/// Ends a portion of the pauses whose time is over, where there are any; when the next one is.
 pub fn end_due_pauses(defaults: &Behaviour, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
     let next = sessions::next_pause_end()?;
     if next.is_none_or(|end| end > now) {
         return Ok(next);
     }
-    end_timed_pauses(defaults, now)?;
+    end_timed_pauses(defaults, Some(Portion::OF_THE_WORKER.sessions), now)?;
     sessions::next_pause_end()
 }

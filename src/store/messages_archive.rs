@@ -4,8 +4,8 @@
 use super::sql;
 use crate::error::Result;
 
-/// Moves messages stored more than this many days ago; how many. One that is in the archive
-/// already is not doubled.
+/// Moves messages stored more than this many days ago, but for those that somebody holds; how many. One
+/// that is in the archive already is not doubled.
 pub fn move_older_than(days: i32) -> Result<i64> {
     if !exists()? {
         // Without defaults: that of id would tie the user's table to a sequence of the extension.
@@ -15,7 +15,9 @@ pub fn move_older_than(days: i32) -> Result<i64> {
     }
     let moved = sql::query_one(
         "WITH moved AS ( \
-             DELETE FROM whaply.messages WHERE created_at < now() - make_interval(days => $1) RETURNING *), \
+             DELETE FROM whaply.messages WHERE ctid = ANY (ARRAY( \
+                 SELECT ctid FROM whaply.messages \
+                  WHERE created_at < now() - make_interval(days => $1) FOR UPDATE SKIP LOCKED)) RETURNING *), \
          kept AS ( \
              INSERT INTO whaply.messages_archive (id, tenant_id, chat_id, message_id, from_me, message_type, text, raw, \
                          created_at, sent_at, sender, reply_id, status, edited_at, deleted_at) \
