@@ -25,8 +25,8 @@ pub(super) fn take(payload: &Payload) -> Result<JsonB> {
     let outcome = intake::ingest(payload, transaction::now())?;
     // Evolution does not repeat what was answered with 200: it must not be forgotten by a crash.
     transaction::force_synchronous_commit();
-    if outcome.wakes_worker {
-        worker::wake_at_commit();
+    if let Some(due_at) = outcome.wakes_worker {
+        worker::wake_at_commit_for(due_at);
     }
     Ok(answer(&outcome))
 }

@@ -4,6 +4,7 @@
 mod arguments;
 mod events;
 mod home;
+mod instances;
 mod maintenance;
 mod raise;
 mod replies;

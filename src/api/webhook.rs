@@ -5,33 +5,17 @@ use std::ffi::CStr;
 
 use pgrx::JsonB;
 use pgrx::prelude::*;
-use serde_json::json;
-use subtle::ConstantTimeEq;
+use serde_json::{Value, json};
 
 use super::arguments::{JsonText, given};
 use super::{events, or_raise};
+use crate::credentials::{self, Accepted, Presented};
 use crate::error::{Error, Result};
-use crate::exchange::Secret;
+use crate::evolution::{SECRET_HEADER, Webhook};
+use crate::refusals::{self, Reason};
 use crate::settings;
-use crate::store::{tenants, transaction};
+use crate::store::{extension, tenants, transaction};
 use crate::webhook;
-
-/// The header that carries the tenant's secret. Not `Authorization`: PostgREST takes every Bearer
-/// for a JWT of its own.
-const SECRET_HEADER: &str = "x-whaply-secret";
-
-/// The events a tenant needs, in the spelling of Evolution's webhook settings.
-const EVENTS: [&str; 9] = [
-    "MESSAGES_SET",
-    "MESSAGES_UPSERT",
-    "SEND_MESSAGE",
-    "MESSAGES_UPDATE",
-    "MESSAGES_DELETE",
-    "MESSAGES_EDITED",
-    "CONNECTION_UPDATE",
-    "STATUS_INSTANCE",
-    "LOGOUT_INSTANCE",
-];
 
 // Called by webhook(json) only, which raises what is refused.
 #[pg_extern]
@@ -48,23 +32,30 @@ fn take(payload: Option<JsonText>) -> Result<JsonB> {
     if transaction::is_standby() {
         return Err(Error::Standby);
     }
-    let payload = webhook::read(&given(payload, "payload")?.0)?;
-    let instance = &payload.envelope.instance;
-    let Some(secret) = tenants::webhook_secret(instance)? else {
-        return Err(Error::WebhookForUnknownInstance { instance: instance.clone() });
-    };
-    if settings::require_secret() && !is_right(secret.as_ref(), sent_secret().as_deref()) {
-        return Err(Error::WrongSecret);
-    }
+    // Before anything that an old table could refuse: what it refuses, Evolution drops for ever.
+    extension::require_current()?;
+    let payload = webhook::read(&given(payload, "payload")?.0)
+        .inspect_err(|_| refusals::count(None, Reason::Invalid))?;
+    require_secret(&payload.envelope.instance)?;
     events::take(&payload)
 }
 
-/// A tenant without a secret lets nobody in: NULL is no password.
-fn is_right(expected: Option<&Secret>, sent: Option<&str>) -> bool {
-    match (expected, sent) {
-        (Some(expected), Some(sent)) => expected.expose().as_bytes().ct_eq(sent.as_bytes()).into(),
-        _ => false,
-    }
+/// Refusing rolls back: it is counted where no transaction reaches.
+fn require_secret(instance: &str) -> Result<()> {
+    let Some((tenant_id, accepted)) = accepted_of(instance)? else {
+        refusals::count(None, Reason::UnknownInstance);
+        return Err(Error::WebhookForUnknownInstance { instance: instance.to_owned() });
+    };
+    let presented = Presented::from_headers(sent_secret().as_deref(), None);
+    credentials::check(&presented, &accepted, settings::require_secret(), transaction::now())
+        .map_err(|because| {
+            refusals::count(Some(tenant_id), because.into());
+            Error::WrongSecret
+        })
+}
+
+fn accepted_of(instance: &str) -> Result<Option<(i32, Accepted)>> {
+    Ok(tenants::accepted_credentials(&[instance.to_owned()])?.remove(instance))
 }
 
 /// PostgREST puts the request's headers, names in lower case, into the setting `request.headers`.
@@ -75,7 +66,7 @@ fn sent_secret() -> Option<String> {
         let value = pg_sys::GetConfigOption(c"request.headers".as_ptr(), true, false);
         (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned())
     }?;
-    let headers: serde_json::Value = serde_json::from_str(&headers).ok()?;
+    let headers: Value = serde_json::from_str(&headers).ok()?;
     headers.get(SECRET_HEADER)?.as_str().map(str::to_owned)
 }
 
@@ -88,18 +79,9 @@ fn webhook_settings(instance_name: Option<&str>) -> JsonB {
 /// operator knows.
 fn settings_of(instance_name: Option<&str>) -> Result<JsonB> {
     let instance = given(instance_name, "instance_name")?;
-    let secret = tenants::webhook_secret(instance)?
+    let (_, accepted) = accepted_of(instance)?
         .ok_or_else(|| Error::UnknownInstance { instance: instance.to_owned() })?;
-    let headers =
-        secret.map_or_else(|| json!({}), |secret| json!({ SECRET_HEADER: secret.expose() }));
-    Ok(JsonB(json!({
-        "webhook": {
-            "enabled": true,
-            "url": "https://YOUR-POSTGREST/rpc/webhook",
-            "headers": headers,
-            "byEvents": false,
-            "base64": false,
-            "events": EVENTS,
-        }
-    })))
+    let url = "https://YOUR-POSTGREST/rpc/webhook";
+    let webhook = Webhook::new(url, accepted.secret.as_ref(), accepted.jwt_key.as_ref());
+    Ok(JsonB(json!({ "webhook": webhook.to_json() })))
 }

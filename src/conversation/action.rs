@@ -46,6 +46,8 @@ pub enum Action {
     Receipt,
     /// The state of the line moved. Leaves no row.
     Line,
+    /// `qrcode.updated`: another code to scan. Leaves no row.
+    Qr,
     /// Aliases were learnt. Leaves no row.
     Aliases,
     /// `messages.set`: old messages from pairing. Leaves no row.
@@ -86,6 +88,7 @@ impl Action {
             Self::IgnoredMode => "ignored_mode",
             Self::Receipt => "receipt",
             Self::Line => "line",
+            Self::Qr => "qr",
             Self::Aliases => "aliases",
             Self::History => "history",
         }

@@ -21,23 +21,29 @@ pub fn take(tenant: &Tenant, change: &Change, now: DateTime<Utc>) -> Result<Outc
     let at = change.at_ms.and_then(DateTime::from_timestamp_millis).map_or(now, |at| at.min(now));
     match &change.what {
         ChangeKind::Nothing => Ok(Outcome::new(tenant, Action::IgnoredEvent)),
-        ChangeKind::Edited { text } => {
-            apply(tenant, &change.id, at, EDITED, [Action::Edited, Action::EditedEarly], || {
-                messages::edit(tenant.id, &change.id, text.as_deref(), at)
-            })
-        }
-        ChangeKind::Deleted => {
-            apply(tenant, &change.id, at, DELETED, [Action::Deleted, Action::DeletedEarly], || {
-                messages::delete(tenant.id, &change.id, at)
-            })
-        }
+        ChangeKind::Edited { text } => apply(
+            tenant,
+            &change.id,
+            (at, now),
+            EDITED,
+            [Action::Edited, Action::EditedEarly],
+            || messages::edit(tenant.id, &change.id, text.as_deref(), at),
+        ),
+        ChangeKind::Deleted => apply(
+            tenant,
+            &change.id,
+            (at, now),
+            DELETED,
+            [Action::Deleted, Action::DeletedEarly],
+            || messages::delete(tenant.id, &change.id, at),
+        ),
     }
 }
 
 fn apply(
     tenant: &Tenant,
     message_id: &str,
-    at: DateTime<Utc>,
+    (at, now): (DateTime<Utc>, DateTime<Utc>),
     event: &str,
     [on_time, early]: [Action; 2],
     change: impl FnOnce() -> Result<bool>,
@@ -60,7 +66,7 @@ fn apply(
         Outcome { message_id: Some(message_id.to_owned()), ..Outcome::new(tenant, action) };
     if let Some(chat) = chat {
         if known.is_some_and(|known| known.sender_is_customer) {
-            outcome.wakes_worker = replies::question_changed(&chat)?;
+            outcome.wakes_worker = replies::question_changed(&chat)?.then_some(now);
         }
         outcome.chat_id = Some(chat.chat_id);
     }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::store::replies::{self, Reply};
 use crate::store::sessions::{self, Session};
 use crate::store::tenants::{self, Tenant};
-use crate::store::{Chat, chat_aliases, deliveries, messages};
+use crate::store::{Chat, chat_aliases, deliveries, messages, questions};
 use crate::webhook::{Jid, JidKind, Message};
 
 /// The chat of a message. `session` is None where none exists yet; then `chat` is how it would be
@@ -104,7 +104,7 @@ pub fn create(tenant: &Tenant, chat: &Chat, message: &Message) -> Result<Option<
 
 /// What the chat may be called already. One phone has two numbers in some countries: a person who
 /// paused the chat may have typed the one, and WhatsApp use the other.
-fn writings(jids: &mut dyn Iterator<Item = &Jid>) -> Vec<String> {
+pub fn writings(jids: &mut dyn Iterator<Item = &Jid>) -> Vec<String> {
     jids.flat_map(Jid::phone_variants).map(|jid| jid.as_str().to_owned()).collect()
 }
 
@@ -126,7 +126,7 @@ fn believed_alt<'a>(tenant: &Tenant, message: &'a Message) -> Result<Option<&'a 
 }
 
 /// A new session is named by the phone number, where the message tells it.
-fn new_name(message: &Message) -> &str {
+pub fn new_name(message: &Message) -> &str {
     match &message.alt {
         Some(alt) if message.jid.kind() == JidKind::Lid && alt.kind() == JidKind::Person => {
             alt.as_str()
@@ -240,7 +240,7 @@ fn carry_on(older: &Chat, reply: &Reply) -> Result<()> {
     replies::move_to(reply.id, older)?;
     deliveries::move_to(reply.id, older)?;
     if let Some(other) = &other {
-        replies::want_more(reply.id, other.created_at, other.first_sent_at)?;
+        questions::want_more(reply.id, other.created_at, other.first_sent_at)?;
     }
     Ok(())
 }

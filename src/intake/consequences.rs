@@ -7,7 +7,7 @@ use crate::conversation::{Action, debounce};
 use crate::error::Result;
 use crate::store::replies::{self, End};
 use crate::store::tenants::Tenant;
-use crate::store::{Chat, deliveries, processed_events};
+use crate::store::{Chat, deliveries, processed_events, questions};
 
 /// A question came: the open reply will answer it too, or one is opened. Its id.
 pub fn queue(
@@ -18,10 +18,10 @@ pub fn queue(
 ) -> Result<i64> {
     let due_at = |opened_at| debounce::due_at(now, opened_at, tenant.debounce, tenant.debounce_max);
     if let Some(open) = replies::open_in(chat)? {
-        replies::want_more(open.id, due_at(open.created_at), sent_at)?;
+        questions::want_more(open.id, due_at(open.created_at), sent_at)?;
         return Ok(open.id);
     }
-    replies::open(chat, due_at(now), sent_at)
+    questions::open(chat, due_at(now), sent_at)
 }
 
 /// A human of the business has the word: nothing more is sent in this chat but what an operator
@@ -47,10 +47,10 @@ pub fn supersede(chat: &Chat, why: &str) -> Result<()> {
 /// Questions that a reply left open are wanted by the open reply of the chat, or by a new one.
 pub fn ask_again(chat: &Chat, first_sent_at: DateTime<Utc>, due_at: DateTime<Utc>) -> Result<i64> {
     if let Some(open) = replies::open_in(chat)? {
-        replies::want_more(open.id, due_at, first_sent_at)?;
+        questions::want_more(open.id, due_at, first_sent_at)?;
         return Ok(open.id);
     }
-    replies::open(chat, due_at, first_sent_at)
+    questions::open(chat, due_at, first_sent_at)
 }
 
 /// Marks what a reply was to answer with how it ended; what no claim has read yet, too.

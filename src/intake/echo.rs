@@ -15,8 +15,13 @@ use crate::webhook::{self, Body};
 pub fn settle_all(now: DateTime<Utc>) -> Result<usize> {
     let mut settled = 0;
     for chat in processed_events::chats_with_decidable_echoes()? {
-        // Held by somebody: found again at the next look.
-        if sessions::exists(&chat)? && sessions::try_lock(&chat)?.is_none() {
+        // Held by somebody, or about to be made: found again at the next look.
+        let is_ours = if sessions::exists(&chat)? {
+            sessions::try_lock(&chat)?.is_some()
+        } else {
+            chat_aliases::try_reserve(chat.tenant_id, &chat.chat_id)?
+        };
+        if !is_ours {
             continue;
         }
         // A merge was faster than this lock: found again under the name that is left.

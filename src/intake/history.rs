@@ -10,9 +10,9 @@ use crate::conversation::{
     Action, Command, OwnNames, PauseReason, Sender, WhoSpoke, not_a_person, who_spoke,
 };
 use crate::error::Result;
-use crate::store::messages::NewMessage;
+use crate::store::new_messages::{self, NewMessage};
 use crate::store::tenants::Tenant;
-use crate::store::{late_echoes, messages, processed_events, sessions};
+use crate::store::{Chat, late_echoes, messages, processed_events, sessions};
 use crate::webhook::{Message, Payload};
 
 /// Takes what the business said, each message once.
@@ -71,7 +71,7 @@ fn take_one(
         found.session = chat::create(tenant, &found.chat, message)?;
     }
     let sender = command.map_or(Sender::Owner, |_| Sender::Command);
-    messages::store(&found.chat, &as_the_owners(message, sender, sent_at))?;
+    new_messages::store(as_the_owners(&found.chat, message, sender, sent_at))?;
     if let Some(command) = command {
         return commands::obey(tenant, &found.chat, command, sent_at, now);
     }
@@ -82,8 +82,14 @@ fn take_one(
 }
 
 /// The webhook holds many messages, so that none of them keeps it.
-fn as_the_owners(message: &Message, sender: Sender, sent_at: DateTime<Utc>) -> NewMessage<'_> {
+fn as_the_owners<'a>(
+    chat: &'a Chat,
+    message: &'a Message,
+    sender: Sender,
+    sent_at: DateTime<Utc>,
+) -> NewMessage<'a> {
     NewMessage {
+        chat,
         message_id: &message.id,
         from_me: true,
         message_type: &message.message_type,

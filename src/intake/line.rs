@@ -1,7 +1,7 @@
 //! What Evolution tells of a number that is linked, or is to be: the state of its line, and what to
 //! scan. It never asks for anything; the worker does.
 
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 
 use super::Outcome;
 use crate::conversation::Action;
@@ -16,14 +16,14 @@ const NOBODY_SCANNED: &str = "nobody scanned the QR code until Evolution stopped
                               call connect_instance again";
 
 /// `connection.update` and its like.
-pub fn moved(tenant: &Tenant, state: LineState) -> Result<Outcome> {
+pub fn moved(tenant: &Tenant, state: LineState, now: DateTime<Utc>) -> Result<Outcome> {
     let moved = tenants::set_connection_state(tenant.id, state.as_str())?;
     match state {
         LineState::Open => connect_requests::line_opened(tenant.id)?,
         LineState::Refused => connect_requests::nobody_scanned(tenant.id, NOBODY_SCANNED)?,
         LineState::Connecting | LineState::Close => {}
     }
-    Ok(Outcome { wakes_worker: moved, ..Outcome::new(tenant, Action::Line) })
+    Ok(Outcome { wakes_worker: moved.then_some(now), ..Outcome::new(tenant, Action::Line) })
 }
 
 /// `qrcode.updated`.

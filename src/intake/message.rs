@@ -10,15 +10,17 @@ use crate::conversation::{
 };
 use crate::error::Result;
 use crate::settings;
+use crate::store::customers::{self, Wrote};
 use crate::store::deliveries::Delivery;
-use crate::store::messages::{NewMessage, OwnMessage, Stored};
+use crate::store::messages::OwnMessage;
+use crate::store::new_messages::{self, NewMessage, Stored};
 use crate::store::processed_events::Seen;
 use crate::store::sessions::Session;
 use crate::store::tenants::{self, Tenant};
 use crate::store::{
     Chat, deliveries, late_echoes, messages, processed_events, replies, sessions, unverified,
 };
-use crate::webhook::{Jid, LineState, Message, Payload};
+use crate::webhook::{Jid, Message, Payload};
 
 /// A message this young proves that the line is open; an older one may be a late retry.
 const PROVES_THE_LINE_FOR: chrono::Duration = chrono::Duration::seconds(60);
@@ -39,8 +41,8 @@ pub fn take(
         return Ok(seen);
     }
     let sent_at = time_of(message, now);
-    if !tenant.line_is_open && sent_at + PROVES_THE_LINE_FOR > now {
-        tenants::set_connection_state(tenant.id, LineState::Open.as_str())?;
+    if opens_the_line(tenant, message, now) {
+        tenants::prove_open(tenant.id)?;
     }
     let own = OwnNames { jid: payload.envelope.own_jid.as_ref(), lids: &tenant.own_lids };
     if let Some(action) = not_a_person(message, own, &tenant.rules) {
@@ -70,6 +72,11 @@ pub fn take(
     Arrival { tenant, payload, message, sent_at, now }.follow(found.chat, decision)
 }
 
+/// Whether a message proves that a line is open that was not.
+pub fn opens_the_line(tenant: &Tenant, message: &Message, now: DateTime<Utc>) -> bool {
+    !tenant.line_is_open && time_of(message, now) + PROVES_THE_LINE_FOR > now
+}
+
 /// Whose chat an undecided message is may not be known before the call in flight has ended, and that
 /// of one that cannot be verified never.
 fn makes_session(decision: &Decision) -> bool {
@@ -88,19 +95,29 @@ fn bring_up_to_date(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let Some(session) = &found.session else { return Ok(()) };
-    let may_be_a_machines = session.is_paused
-        && !message.is_from_the_business()
-        && session.pause_reason.as_deref() == Some(PauseReason::HumanTakeover.as_str())
-        && session.last_human_at.is_some_and(|at| at >= sent_at);
     let changed = if session.pause_is_over {
         pauses::resume(tenant, &found.chat, now)?
     } else {
-        may_be_a_machines && greetings::came_before(tenant, &found.chat, sent_at, now)?
+        may_be_a_machines(session, message, sent_at)
+            && greetings::came_before(tenant, &found.chat, sent_at, now)?
     };
     if changed {
         found.session = sessions::lock(&found.chat)?;
     }
     Ok(())
+}
+
+/// Whether a session may be paused only because a machine spoke after this message of a customer.
+fn may_be_a_machines(session: &Session, message: &Message, sent_at: DateTime<Utc>) -> bool {
+    session.is_paused
+        && !message.is_from_the_business()
+        && session.pause_reason.as_deref() == Some(PauseReason::HumanTakeover.as_str())
+        && session.last_human_at.is_some_and(|at| at >= sent_at)
+}
+
+/// Whether nothing but its row is needed to know if a session is paused for this message.
+pub fn is_up_to_date(session: &Session, message: &Message, sent_at: DateTime<Utc>) -> bool {
+    !session.pause_is_over && !may_be_a_machines(session, message, sent_at)
 }
 
 /// The message's own time; not later than now, since Evolution rounds it up.
@@ -176,6 +193,40 @@ fn is_test_chat(tenant: &Tenant, chat: &Chat, message: &Message) -> Result<bool>
     test_chats::is_listed(&tenant.test_chats, chat, &names)
 }
 
+/// What a decision comes to now that its message is stored. None: its other event has acted (gateways
+/// that report one message by both).
+pub fn once_stored(decision: Decision, stored: Stored) -> Option<Decision> {
+    match stored {
+        // The customer took it back before it came.
+        Stored::DeletedAlready if decision.queue => {
+            Some(Decision { action: Action::Deleted, queue: false, ..decision })
+        }
+        Stored::New | Stored::DeletedAlready => Some(decision),
+        Stored::Known => None,
+    }
+}
+
+/// The row of a message.
+pub fn to_store<'a>(
+    chat: &'a Chat,
+    payload: &'a Payload,
+    message: &'a Message,
+    sender: Sender,
+    sent_at: DateTime<Utc>,
+) -> NewMessage<'a> {
+    NewMessage {
+        chat,
+        message_id: &message.id,
+        from_me: !matches!(sender, Sender::Customer | Sender::Unverified),
+        message_type: &message.message_type,
+        text: message.content.text.as_deref(),
+        raw: Some(&payload.raw),
+        sent_at,
+        sender,
+        status: message.status,
+    }
+}
+
 /// A message on its way into the tables.
 pub struct Arrival<'a> {
     pub tenant: &'a Tenant,
@@ -236,16 +287,10 @@ impl Arrival<'_> {
     fn finish(&self, chat: Chat, decision: Decision) -> Result<Outcome> {
         let mut decision = decision;
         if let Some(sender) = decision.store_as {
-            match self.store(&chat, sender)? {
-                Stored::New => {}
-                // The customer took it back before it came.
-                Stored::DeletedAlready if decision.queue => {
-                    decision = Decision { action: Action::Deleted, queue: false, ..decision };
-                }
-                Stored::DeletedAlready => {}
-                // Its other event has acted (gateways that report one message by both).
-                Stored::Known if self.is_ours_by_now()? => return self.own_echo(chat),
-                Stored::Known => return self.record(&chat, Action::AlreadyStored),
+            match once_stored(decision, self.store(&chat, sender)?) {
+                Some(stands) => decision = stands,
+                None if self.is_ours_by_now()? => return self.own_echo(chat),
+                None => return self.record(&chat, Action::AlreadyStored),
             }
             self.touch_session(&chat, sender, &decision)?;
         }
@@ -262,7 +307,8 @@ impl Arrival<'_> {
     fn touch_session(&self, chat: &Chat, sender: Sender, decision: &Decision) -> Result<()> {
         if sender == Sender::Customer {
             let name = self.message.push_name.as_deref();
-            sessions::customer_wrote(chat, self.sent_at, self.message.jid.as_str(), name)?;
+            let jid = self.message.jid.as_str();
+            customers::wrote_again(&[Wrote { chat, sent_at: self.sent_at, jid, name }])?;
         }
         if decision.human_spoke {
             sessions::human_spoke(chat, self.sent_at)?;
@@ -275,20 +321,7 @@ impl Arrival<'_> {
     }
 
     fn store(&self, chat: &Chat, sender: Sender) -> Result<Stored> {
-        let message = self.message;
-        messages::store(
-            chat,
-            &NewMessage {
-                message_id: &message.id,
-                from_me: !matches!(sender, Sender::Customer | Sender::Unverified),
-                message_type: &message.message_type,
-                text: message.content.text.as_deref(),
-                raw: Some(&self.payload.raw),
-                sent_at: self.sent_at,
-                sender,
-                status: message.status,
-            },
-        )
+        new_messages::store(to_store(chat, self.payload, self.message, sender, self.sent_at))
     }
 
     fn consequences(&self, chat: &Chat, decision: &Decision, outcome: &mut Outcome) -> Result<()> {
@@ -296,13 +329,13 @@ impl Arrival<'_> {
         if decision.queue {
             let reply_id = consequences::queue(self.tenant, chat, self.sent_at, self.now)?;
             outcome.reply_id = Some(reply_id);
-            outcome.wakes_worker = true;
         }
         // It may be the echo that tells how a call ended; or what was asked in a pause is answered.
-        outcome.wakes_worker |= matches!(
+        let has_consequences = matches!(
             decision.action,
             Action::PendingEcho | Action::Resumed | Action::IgnoredAutoReply
         );
+        outcome.wakes_worker = (decision.queue || has_consequences).then_some(self.now);
         Ok(())
     }
 

@@ -2,27 +2,36 @@
 //! `conversation/` what it means, write what follows. It decides nothing itself, and holds no SQL.
 
 pub mod adoption;
+mod batch;
 mod change;
 pub mod chat;
 mod commands;
 pub mod consequences;
 pub mod echo;
 mod greetings;
+mod grouping;
 mod history;
+pub mod line;
 mod message;
+mod names;
 pub mod pauses;
+mod plain;
+mod single;
 pub mod test_chats;
+#[cfg(any(test, feature = "pg_test"))]
+mod tests;
 pub mod upkeep;
+mod written;
 
+pub use batch::ingest_all;
 pub use chat::lock_today;
 
 use chrono::{DateTime, Utc};
 
 use crate::conversation::Action;
 use crate::error::{Error, Result};
-use crate::settings::{self, Behaviour};
-use crate::store::{chat_aliases, processed_events::Seen, tenants, tenants::Tenant};
-use crate::webhook::{self, Body, Payload};
+use crate::store::{chat_aliases, processed_events::Seen, tenants::Tenant};
+use crate::webhook::{self, Payload};
 
 /// What was done with an event: the answer of `ingest`.
 #[derive(Clone, Debug)]
@@ -34,8 +43,8 @@ pub struct Outcome {
     pub chat_id: Option<String>,
     pub message_id: Option<String>,
     pub reply_id: Option<i64>,
-    /// Whether the worker has something to do after the commit.
-    pub wakes_worker: bool,
+    /// When the worker has something to do, from the commit on.
+    pub wakes_worker: Option<DateTime<Utc>>,
 }
 
 impl Outcome {
@@ -47,7 +56,7 @@ impl Outcome {
             chat_id: None,
             message_id: None,
             reply_id: None,
-            wakes_worker: false,
+            wakes_worker: None,
         }
     }
 
@@ -64,43 +73,12 @@ impl Outcome {
     }
 }
 
-/// Takes one webhook, exactly once.
+/// Takes one webhook, exactly once: [`ingest_all`].
 ///
 /// Errors: no tenant has its instance (P0002); then nothing is stored.
 pub fn ingest(payload: &Payload, now: DateTime<Utc>) -> Result<Outcome> {
-    let defaults = settings::behaviour();
-    let tenant = tenant_of(payload, &defaults)?;
-    match &payload.body {
-        Body::Message(message) => message::take(&tenant, payload, message, now),
-        Body::Receipt(receipt) => change::receipt(&tenant, receipt),
-        Body::Change(change) => change::take(&tenant, change, now),
-        Body::Line(state) => {
-            let moved = tenants::set_connection_state(tenant.id, state.as_str())?;
-            Ok(Outcome { wakes_worker: moved, ..Outcome::new(&tenant, Action::Line) })
-        }
-        Body::Aliases(pairs) => {
-            chat::learn_pairs(tenant.id, pairs)?;
-            Ok(Outcome::new(&tenant, Action::Aliases))
-        }
-        Body::History(said) => {
-            history::take(&tenant, payload, said, now)?;
-            Ok(Outcome::new(&tenant, Action::History))
-        }
-        Body::Other => Ok(Outcome::new(&tenant, Action::IgnoredEvent)),
-    }
-}
-
-/// Takes webhooks of any tenants in the order in which they came, all in this transaction; what became
-/// of each stands at its place. An error that PostgreSQL raises is that of the whole transaction.
-#[allow(dead_code)]
-pub fn ingest_all(payloads: &[Payload], now: DateTime<Utc>) -> Vec<Result<Outcome>> {
-    payloads.iter().map(|payload| ingest(payload, now)).collect()
-}
-
-fn tenant_of(payload: &Payload, defaults: &Behaviour) -> Result<Tenant> {
-    let instance = &payload.envelope.instance;
-    tenants::by_instance(instance, defaults)?
-        .ok_or_else(|| Error::UnknownInstance { instance: instance.clone() })
+    let alone = ingest_all(std::slice::from_ref(payload), now).into_iter().next();
+    alone.unwrap_or_else(|| Err(Error::Internal("an event was not taken".to_owned())))
 }
 
 /// The chat that a person means by a JID, a LID or a phone number in any writing. A chat never

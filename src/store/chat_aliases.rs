@@ -1,6 +1,7 @@
 //! Table `chat_aliases`: every JID a chat is known by, and finding the chat of a JID.
 
-use super::{Chat, sql};
+use super::Chat;
+use super::sql::{self, per_row};
 use crate::error::Result;
 
 /// The sessions that these JIDs name, directly or as aliases, oldest first. An alias outranks a
@@ -41,29 +42,116 @@ pub fn are_known(tenant_id: i32, jids: &[String]) -> Result<bool> {
 /// messages that name one chat differently would else make two sessions of it at the same moment.
 /// Taken before any session is locked, and in one order, so that nobody waits in a circle.
 pub fn reserve(tenant_id: i32, jids: &[String]) -> Result<()> {
-    sql::query(
-        "SELECT pg_advisory_xact_lock(names.key)::text \
-           FROM (SELECT DISTINCT hashtextextended(format('whaply chat %s %s', $1, j.jid), 0) AS key \
-                   FROM unnest($2) AS j (jid) ORDER BY 1) AS names",
-        &[tenant_id.into(), jids.to_vec().into()],
-        |_| Ok(()),
+    reserve_all(&jids.iter().map(|jid| (tenant_id, jid.as_str())).collect::<Vec<_>>())
+}
+
+/// What stands for a name in the table of locks, which has room for some thousands: names share them, and
+/// a batch of a thousand new chats takes no more than there are.
+macro_rules! lock_of_name {
+    ($tenant_id:literal, $jid:literal) => {
+        concat!("(hashtextextended(", $jid, ", ", $tenant_id, ") & 4095)::integer")
+    };
+}
+
+/// The class of these locks among all advisory locks.
+const NAMES: i32 = 0x7768_6170;
+
+/// [`reserve`] for names of any tenants.
+pub fn reserve_all(names: &[(i32, &str)]) -> Result<()> {
+    let statement = per_row!(
+        concat!(
+            "SELECT pg_advisory_xact_lock($3, names.lock) FROM (SELECT DISTINCT ",
+            lock_of_name!("n.tenant_id", "n.jid"),
+            " AS lock FROM "
+        ),
+        ["$1" "$2"],
+        " AS n (tenant_id, jid) ORDER BY 1) AS names"
+    );
+    sql::execute_by_index(
+        statement.of(names),
+        &[
+            sql::column(names, |(tenant_id, _)| *tenant_id),
+            sql::column(names, |(_, jid)| *jid),
+            NAMES.into(),
+        ],
     )?;
     Ok(())
 }
 
-/// Names a chat by one more JID. A JID keeps the chat it was first known by, unless that was only
-/// presumed; and one under which there is a session of its own, with its own pause, is left to a merge.
-pub fn add(chat: &Chat, jid: &str) -> Result<()> {
-    sql::execute(
-        // Not ON CONFLICT DO UPDATE, which would lock, and so write, a row that is as it should be.
-        "WITH confirmed AS ( \
-             UPDATE whaply.chat_aliases SET chat_id = $3, confirmed = true \
-              WHERE tenant_id = $1 AND jid = $2 AND NOT confirmed) \
-         INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) SELECT $1, $2, $3 \
-          WHERE NOT EXISTS (SELECT FROM whaply.sessions WHERE tenant_id = $1 AND chat_id = $2) \
-         ON CONFLICT (tenant_id, jid) DO NOTHING",
-        &[chat.tenant_id.into(), jid.into(), chat.chat_id.as_str().into()],
+/// [`reserve`] of one name, unless somebody else has it.
+pub fn try_reserve(tenant_id: i32, jid: &str) -> Result<bool> {
+    let is_ours = sql::query_one(
+        concat!("SELECT pg_try_advisory_xact_lock($3, ", lock_of_name!("$1", "$2"), ")"),
+        &[tenant_id.into(), jid.into(), NAMES.into()],
+        |row| row.get(1),
     )?;
+    Ok(is_ours.unwrap_or(false))
+}
+
+/// What is known of a JID that names a chat, directly or as an alias.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The chat that it is an alias of.
+    pub alias_of: Option<String>,
+    /// Whether that is more than presumed.
+    pub is_confirmed: bool,
+    /// The session that it leads to.
+    pub session: Option<String>,
+}
+
+/// What is known of JIDs: the place of each that is, with it.
+pub fn named_all(names: &[(i32, &str)]) -> Result<Vec<(usize, Named)>> {
+    sql::query_by_index(
+        "SELECT n.place, a.chat_id::text, coalesce(a.confirmed, false), s.chat_id::text \
+           FROM unnest($1, $2) WITH ORDINALITY AS n (tenant, name, place) \
+           LEFT JOIN whaply.chat_aliases a ON a.tenant_id = n.tenant AND a.jid = n.name \
+           LEFT JOIN whaply.sessions s ON s.tenant_id = n.tenant AND s.chat_id = coalesce(a.chat_id, n.name) \
+          WHERE a.jid IS NOT NULL OR s.id IS NOT NULL",
+        &[
+            sql::array(names.iter().map(|(tenant_id, _)| *tenant_id)),
+            sql::array(names.iter().map(|(_, jid)| *jid)),
+        ],
+        |row| {
+            let place = usize::try_from(row.get::<i64>(1)?).unwrap_or_default().saturating_sub(1);
+            let (alias_of, is_confirmed) = (row.find(2)?, row.get(3)?);
+            Ok((place, Named { alias_of, is_confirmed, session: row.find(4)? }))
+        },
+    )
+}
+
+fn names_of(names: &[(&Chat, &str)]) -> [sql::Arg<'static>; 3] {
+    [
+        sql::column(names, |(chat, _)| chat.tenant_id),
+        sql::column(names, |(chat, _)| chat.chat_id.as_str()),
+        sql::column(names, |(_, name)| *name),
+    ]
+}
+
+/// Names a chat by one more JID: [`add_all`].
+pub fn add(chat: &Chat, jid: &str) -> Result<()> {
+    add_all(&[(chat, jid)])
+}
+
+/// Names chats by one more JID each. A JID keeps the chat it was first known by, unless that was only
+/// presumed; and one under which there is a session of its own, with its own pause, is left to a merge.
+pub fn add_all(names: &[(&Chat, &str)]) -> Result<()> {
+    // Not ON CONFLICT DO UPDATE, which would lock, and so write, a row that is as it should be.
+    let confirm = per_row!(
+        "UPDATE whaply.chat_aliases a SET chat_id = n.chat, confirmed = true FROM ",
+        ["$1" "$2" "$3"],
+        " AS n (tenant, chat, name) WHERE a.tenant_id = n.tenant AND a.jid = n.name AND NOT a.confirmed"
+    );
+    let add = per_row!(
+        "INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) SELECT n.tenant, n.name, n.chat FROM ",
+        ["$1" "$2" "$3"],
+        " AS n (tenant, chat, name) \
+          WHERE NOT EXISTS (SELECT FROM whaply.sessions s WHERE s.tenant_id = n.tenant AND s.chat_id = n.name) \
+         ON CONFLICT (tenant_id, jid) DO NOTHING"
+    );
+    let added = sql::execute_by_index(add.of(names), &names_of(names))?;
+    if added < names.len() {
+        sql::execute_by_index(confirm.of(names), &names_of(names))?;
+    }
     Ok(())
 }
 

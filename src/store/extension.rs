@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::version;
 
 /// How many tables the next statement names.
-const TABLES: usize = 7;
+const TABLES: usize = 8;
 
 /// "whaply" in ASCII, cut to 48 bits: the advisory lock of the reply worker.
 const WORKER_LOCK: i64 = 0x7768_6170_6c79;
@@ -42,7 +42,7 @@ pub fn presence(known: Option<pg_sys::Oid>) -> Result<Presence> {
            JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' \
           WHERE x.extname = 'whaply' \
             AND c.relname IN ('tenants', 'chat_aliases', 'sessions', 'messages', 'processed_events', 'replies', \
-                              'deliveries') \
+                              'deliveries', 'connect_requests') \
           ORDER BY c.oid",
         &[LIBRARY_VERSION.into()],
         |row| Ok((row.get::<pg_sys::Oid>(1)?, row.get::<pg_sys::Oid>(2)?, row.get::<bool>(3)?)),
@@ -91,6 +91,12 @@ pub fn require_current() -> Result<()> {
     }
     IS_CURRENT.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+pub fn database_name() -> Result<String> {
+    let name = "SELECT pg_catalog.current_database()::text";
+    let name = sql::query_one(name, &[], |row| row.get(1))?;
+    name.ok_or_else(|| Error::Internal("this database has no name".to_owned()))
 }
 
 /// Makes this process the reply worker of the database, until it ends; false if another one is.

@@ -7,68 +7,6 @@ use crate::conversation::Sender;
 use crate::error::Result;
 use crate::webhook::Status;
 
-/// A message to store, as its event brought it.
-pub struct NewMessage<'a> {
-    pub message_id: &'a str,
-    pub from_me: bool,
-    pub message_type: &'a str,
-    pub text: Option<&'a str>,
-    pub raw: Option<&'a str>,
-    pub sent_at: DateTime<Utc>,
-    pub sender: Sender,
-    pub status: Option<Status>,
-}
-
-/// What storing a message came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// It is new, or took the place of a placeholder or of an edit that came before it.
-    New,
-    /// It was deleted before it arrived: it is there, without being a question.
-    DeletedAlready,
-    /// Another event stored it before.
-    Known,
-}
-
-/// Stores a message once. A row without a sender is an edit or deletion that came first: the
-/// message takes its place and keeps the edited text. A row of a customer without a text may be a
-/// placeholder whose content comes now.
-pub fn store(chat: &Chat, message: &NewMessage<'_>) -> Result<Stored> {
-    let stored = sql::query_one(
-        "INSERT INTO whaply.messages AS m \
-                (tenant_id, chat_id, message_id, from_me, message_type, text, raw, sent_at, sender, status) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, $9, $10) \
-         ON CONFLICT (tenant_id, message_id) DO UPDATE \
-            SET chat_id = excluded.chat_id, from_me = excluded.from_me, message_type = excluded.message_type, \
-                text = CASE WHEN m.sender IS NULL THEN coalesce(m.text, excluded.text) ELSE excluded.text END, \
-                raw = excluded.raw, sent_at = excluded.sent_at, sender = excluded.sender, \
-                status = coalesce(m.status, excluded.status) \
-          WHERE m.sender IS NULL \
-             OR (m.sender = 'customer' AND excluded.sender = 'customer' AND m.text IS NULL \
-                 AND NOT EXISTS (SELECT FROM whaply.processed_events e WHERE e.tenant_id = m.tenant_id \
-                                    AND e.message_id = m.message_id AND e.event_type = 'messages.upsert')) \
-         RETURNING deleted_at IS NOT NULL",
-        &[
-            chat.tenant_id.into(),
-            chat.chat_id.as_str().into(),
-            message.message_id.into(),
-            message.from_me.into(),
-            message.message_type.into(),
-            message.text.map(str::to_owned).into(),
-            message.raw.map(str::to_owned).into(),
-            sql::time(message.sent_at).into(),
-            message.sender.as_str().into(),
-            message.status.map(|status| status.as_str().to_owned()).into(),
-        ],
-        |row| row.get::<bool>(1),
-    )?;
-    Ok(match stored {
-        Some(false) => Stored::New,
-        Some(true) => Stored::DeletedAlready,
-        None => Stored::Known,
-    })
-}
-
 /// A message of ours that Evolution confirmed, before or after its echo came.
 pub struct OwnMessage<'a> {
     pub message_id: &'a str,

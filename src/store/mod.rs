@@ -2,20 +2,32 @@
 //! decides; callers hold the session's lock where a function says so.
 //!
 //! Locks are always taken in this order: tenants, chat_aliases, sessions, messages,
-//! processed_events, replies, deliveries. The row of the session is the lock of its chat: the state
-//! of a reply or delivery only changes under it.
+//! processed_events, replies, deliveries, connect_requests. The row of the session is the lock of its
+//! chat: the state of a reply or delivery only changes under it.
 
 pub mod answers;
+pub mod arrivals;
 pub mod chat_aliases;
+pub mod connect_requests;
+pub mod customers;
 pub mod deliveries;
 pub mod elsewhere;
 pub mod extension;
+pub mod figures;
 pub mod greetings;
 pub mod late_echoes;
+pub mod many_deliveries;
+pub mod many_replies;
 pub mod messages;
 pub mod messages_archive;
+pub mod new_messages;
+mod plans;
 pub mod processed_events;
+pub mod questions;
+#[cfg(any(test, feature = "pg_test"))]
+mod raw_tests;
 pub mod recovery;
+pub mod refused_webhooks;
 pub mod replies;
 #[cfg(any(test, feature = "pg_test"))]
 mod server_tests;

@@ -1,11 +1,12 @@
 //! Table `processed_events`: one row for each (tenant, message, event) that has acted.
 
 use super::Chat;
-use super::sql::{self, went_through_evolution};
+use super::sql::{self, Row, per_row, went_through_evolution};
 use crate::conversation::Action;
 use crate::error::Result;
 
 /// An event that has acted before.
+#[derive(Clone, Debug)]
 pub struct Seen {
     /// What was done with it, or what became of that since.
     pub action: String,
@@ -21,36 +22,81 @@ impl Seen {
     }
 }
 
+/// What a [`Seen`] is read from, of the event that three expressions name.
+macro_rules! select_seen {
+    ($tenant_id:literal, $message_id:literal, $event:literal) => {
+        concat!(
+            "SELECT coalesce(e.action_taken, '')::text AS action, nullif(m.chat_id, '')::text AS chat, \
+                    coalesce(m.reply_id, CASE WHEN e.action_taken = 'ai_queued' THEN ( \
+                        SELECT r.id FROM whaply.replies r \
+                         WHERE r.tenant_id = m.tenant_id AND r.chat_id = m.chat_id \
+                           AND r.state IN ('waiting', 'generating', 'sending')) END) AS reply \
+               FROM whaply.processed_events e \
+               LEFT JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
+              WHERE e.tenant_id = ",
+            $tenant_id,
+            " AND e.message_id = ",
+            $message_id,
+            " AND e.event_type = ",
+            $event
+        )
+    };
+}
+pub(super) use select_seen;
+
+/// Reads a [`Seen`] whose first column is this one; None where the first is NULL.
+pub(super) fn read_seen(row: &Row<'_, '_>, first: usize) -> Result<Option<Seen>> {
+    let Some(action) = row.find(first)? else { return Ok(None) };
+    Ok(Some(Seen { action, chat_id: row.find(first + 1)?, reply_id: row.find(first + 2)? }))
+}
+
 /// What was done with this event before, if it was seen.
 pub fn seen(tenant_id: i32, message_id: &str, event: &str) -> Result<Option<Seen>> {
-    sql::query_one(
-        "SELECT e.action_taken::text, nullif(m.chat_id, '')::text, \
-                coalesce(m.reply_id, CASE WHEN e.action_taken = 'ai_queued' THEN ( \
-                    SELECT r.id FROM whaply.replies r \
-                     WHERE r.tenant_id = m.tenant_id AND r.chat_id = m.chat_id \
-                       AND r.state IN ('waiting', 'generating', 'sending')) END) \
-           FROM whaply.processed_events e \
-           LEFT JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
-          WHERE e.tenant_id = $1 AND e.message_id = $2 AND e.event_type = $3",
+    let seen = sql::query_by_index(
+        select_seen!("$1", "$2", "$3"),
         &[tenant_id.into(), message_id.into(), event.into()],
-        |row| {
-            Ok(Seen {
-                action: row.find(1)?.unwrap_or_default(),
-                chat_id: row.find(2)?,
-                reply_id: row.find(3)?,
-            })
-        },
-    )
+        |row| read_seen(row, 1),
+    )?;
+    Ok(seen.into_iter().flatten().next())
+}
+
+/// An event that has acted, and what was done with it.
+pub struct Done<'a> {
+    pub tenant_id: i32,
+    pub message_id: &'a str,
+    pub event: &'a str,
+    pub action: Action,
 }
 
 /// Records what is done with an event; false if another transaction was first.
 pub fn record(tenant_id: i32, message_id: &str, event: &str, action: Action) -> Result<bool> {
-    let added = sql::execute(
-        "INSERT INTO whaply.processed_events (tenant_id, message_id, event_type, action_taken) \
-         VALUES ($1, $2, $3, $4) ON CONFLICT (tenant_id, message_id, event_type) DO NOTHING",
-        &[tenant_id.into(), message_id.into(), event.into(), action.as_str().into()],
+    let recorded = record_all(&[Done { tenant_id, message_id, event, action }])?;
+    Ok(recorded.first().copied().unwrap_or(false))
+}
+
+/// Records what is done with events, each once: for each whether it was, or another transaction was
+/// first.
+pub fn record_all(done: &[Done<'_>]) -> Result<Vec<bool>> {
+    let statement = per_row!(
+        "INSERT INTO whaply.processed_events (tenant_id, message_id, event_type, action_taken) SELECT n.* FROM ",
+        ["$1" "$2" "$3" "$4"],
+        " AS n (tenant_id, message_id, event_type, action_taken) \
+         ON CONFLICT (tenant_id, message_id, event_type) DO NOTHING \
+         RETURNING tenant_id, message_id::text, event_type::text"
+    );
+    let recorded = sql::query_by_index(
+        statement.of(done),
+        &[
+            sql::column(done, |done| done.tenant_id),
+            sql::column(done, |done| done.message_id),
+            sql::column(done, |done| done.event),
+            sql::column(done, |done| done.action.as_str()),
+        ],
+        |row| Ok((row.get::<i32>(1)?, row.get::<String>(2)?, row.get::<String>(3)?)),
     )?;
-    Ok(added > 0)
+    let asked =
+        done.iter().map(|done| (done.tenant_id, done.message_id.to_owned(), done.event.to_owned()));
+    Ok(sql::which(asked, &recorded))
 }
 
 /// Changes the record of an event, or makes it: for edits, of which the newest counts.
@@ -178,22 +224,46 @@ pub fn settle(tenant_id: i32, message_id: &str, action: Action) -> Result<()> {
     Ok(())
 }
 
-/// Deletes what is older than this many days, at most `limit` rows; how many.
-pub fn delete_some_older_than(days: i32, limit: i64) -> Result<i64> {
-    let deleted = sql::execute(
-        "DELETE FROM whaply.processed_events \
-          WHERE id IN (SELECT id FROM whaply.processed_events \
-                        WHERE processed_at < now() - make_interval(days => $1) LIMIT $2)",
-        &[days.into(), limit.into()],
-    )?;
-    Ok(i64::try_from(deleted).unwrap_or(i64::MAX))
+/// What one step of the clean-up came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    pub count: i64,
+    /// The last row that was looked at, and whether there may be more to delete behind it.
+    pub up_to: i32,
+    pub is_behind: bool,
 }
 
-/// Deletes what is older than this many days; how many rows.
+/// Looks at so many of the oldest rows behind an id, and deletes those that are older than this many
+/// days. Rows that somebody holds are passed over; nobody is waited for.
+///
+/// By id, which grows with time: of a BRIN index every page that was used twice is as old as its first
+/// row for ever. A row entered by hand with a time of before is left to [`delete_older_than`].
+pub fn delete_oldest(days: i32, after_id: i32, rows: i64) -> Result<Deleted> {
+    let deleted = sql::query_by_index(
+        "WITH oldest AS MATERIALIZED ( \
+             SELECT id FROM whaply.processed_events WHERE id > $2 ORDER BY id LIMIT $3), \
+         deleted AS ( \
+             DELETE FROM whaply.processed_events WHERE ctid = ANY (ARRAY( \
+                 SELECT e.ctid FROM whaply.processed_events e \
+                  WHERE e.id > $2 AND e.id <= (SELECT max(id) FROM oldest) \
+                    AND e.processed_at < now() - make_interval(days => $1) \
+                    FOR UPDATE SKIP LOCKED)) \
+             RETURNING id) \
+         SELECT (SELECT count(*) FROM deleted), coalesce((SELECT max(id) FROM oldest), $2), \
+                (SELECT count(*) FROM oldest)",
+        &[days.into(), after_id.into(), rows.into()],
+        |row| Ok((row.get::<i64>(1)?, row.get::<i32>(2)?, row.get::<i64>(3)?)),
+    )?;
+    let (count, up_to, seen) = deleted.into_iter().next().unwrap_or((0, after_id, 0));
+    Ok(Deleted { count, up_to, is_behind: count > 0 && seen >= rows })
+}
+
+/// Deletes what is older than this many days, but for rows that somebody holds; how many.
 pub fn delete_older_than(days: i32) -> Result<i64> {
     let deleted = sql::execute(
-        "DELETE FROM whaply.processed_events \
-          WHERE processed_at < now() - make_interval(days => $1)",
+        "DELETE FROM whaply.processed_events WHERE ctid = ANY (ARRAY( \
+             SELECT ctid FROM whaply.processed_events \
+              WHERE processed_at < now() - make_interval(days => $1) FOR UPDATE SKIP LOCKED))",
         &[days.into()],
     )?;
     Ok(i64::try_from(deleted).unwrap_or(i64::MAX))

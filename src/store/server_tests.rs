@@ -9,13 +9,14 @@ mod tests {
     use pgrx::prelude::*;
 
     use crate::conversation::loop_guard::Answers;
+    use crate::refusals::{Reason, Refused};
     use crate::settings;
     use crate::store::deliveries::Kind;
     use crate::store::recovery::Recovered;
     use crate::store::replies::Bounds;
     use crate::store::{
-        Chat, answers, chat_aliases, deliveries, messages, processed_events, recovery, replies,
-        sessions, tenants,
+        Chat, answers, chat_aliases, deliveries, messages, processed_events, questions, recovery,
+        refused_webhooks, replies, sessions, tenants,
     };
 
     const TENANT: &str = "INSERT INTO whaply.tenants (instance_name, evo_server_url) \
@@ -95,8 +96,12 @@ mod tests {
     fn reading_assigns_no_transaction_id() {
         let none = tenants::by_instance("nobody", &settings::behaviour()).unwrap();
         assert!(none.is_none());
-        let bounds =
-            Bounds { max_in_flight: 32, reply_expiry: chrono::Duration::hours(1), cooling: &[] };
+        let bounds = Bounds {
+            max_in_flight: 32,
+            reply_expiry: chrono::Duration::hours(1),
+            cooling: &[],
+            at_full_gateways: &[],
+        };
         assert!(replies::next_due_at(bounds).unwrap().is_none());
         assert!(!has_transaction_id());
     }
@@ -105,7 +110,7 @@ mod tests {
     fn a_time_survives_the_way_to_the_table_and_back_to_the_microsecond() {
         let chat = chat();
         let at: DateTime<Utc> = "2025-10-21T13:59:59.123456Z".parse().unwrap();
-        replies::open(&chat, at, at).unwrap();
+        questions::open(&chat, at, at).unwrap();
         assert_eq!(replies::open_in(&chat).unwrap().unwrap().first_sent_at, at);
         let text = Spi::get_one::<String>(
             "SELECT to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') FROM whaply.replies",
@@ -142,7 +147,7 @@ mod tests {
     fn answers_are_counted_by_chat_under_all_its_names_and_by_tenant() {
         let chat = chat();
         chat_aliases::add(&chat, "100000000000001@lid").unwrap();
-        let reply = replies::open(&chat, Utc::now(), Utc::now()).unwrap();
+        let reply = questions::open(&chat, Utc::now(), Utc::now()).unwrap();
         Spi::run(
             "INSERT INTO whaply.sessions (tenant_id, chat_id) \
              SELECT id, unnest(ARRAY['100000000000001@lid', 'another@lid']) FROM whaply.tenants; \
@@ -199,7 +204,7 @@ mod tests {
     #[pg_test]
     fn orphans_are_taken_back_but_for_what_is_held() {
         let chat = chat();
-        let held = replies::open(&chat, Utc::now(), Utc::now()).unwrap();
+        let held = questions::open(&chat, Utc::now(), Utc::now()).unwrap();
         replies::claim(held, Utc::now()).unwrap();
         assert_eq!(recovery::requeue_orphans(&[held]).unwrap(), Recovered { taken: 0, left: 0 });
         assert_eq!(recovery::requeue_orphans(&[]).unwrap(), Recovered { taken: 1, left: 0 });
@@ -231,5 +236,31 @@ mod tests {
                     (SELECT oid FROM pg_database WHERE datname = current_database())",
         );
         assert_eq!(home, Ok(Some(true)));
+    }
+
+    #[pg_test]
+    fn a_sum_of_refused_posts_begins_anew_after_a_day_and_goes_after_a_month() {
+        let tenant_id = chat().tenant_id;
+        let refused = |tenant_id: i32, count: u32, days_ago: i64| Refused {
+            tenant_id: Some(tenant_id),
+            reason: Reason::WrongSecret,
+            count,
+            last_at: Utc::now() - chrono::Duration::days(days_ago),
+        };
+        let sums = || {
+            let sums = "SELECT array_agg(refused) FROM whaply.refused_webhooks WHERE tenant_id IS NOT NULL";
+            Spi::get_one::<Vec<i64>>(sums).unwrap().unwrap_or_default()
+        };
+        // What was counted for a tenant that is gone is of no use to anybody.
+        let held = refused_webhooks::add(&[refused(tenant_id, 2, 40), refused(i32::MAX, 1, 40)]);
+        assert_eq!((held.unwrap(), sums()), (vec![], vec![2]));
+        refused_webhooks::add(&[refused(tenant_id, 3, 40), refused(tenant_id, 1, 40)]).unwrap();
+        assert_eq!(sums(), [6]);
+        refused_webhooks::add(&[refused(tenant_id, 1, 31)]).unwrap();
+        assert_eq!(sums(), [1]);
+        refused_webhooks::delete_older_than(32).unwrap();
+        assert_eq!(sums(), [1]);
+        refused_webhooks::delete_older_than(30).unwrap();
+        assert!(sums().is_empty());
     }
 }

@@ -34,7 +34,7 @@ impl Session {
     }
 }
 
-fn read(row: &Row<'_, '_>) -> Result<Session> {
+pub(super) fn read(row: &Row<'_, '_>) -> Result<Session> {
     let (is_paused, pause_is_over) = (row.get::<bool>(3)?, row.get::<bool>(7)?);
     Ok(Session {
         chat: Chat { tenant_id: row.get(1)?, chat_id: row.get(2)? },
@@ -48,14 +48,23 @@ fn read(row: &Row<'_, '_>) -> Result<Session> {
     })
 }
 
-/// The columns that [`read`] reads, of the session that a condition names.
+/// The columns that [`read`] reads.
+macro_rules! session_columns {
+    () => {
+        "tenant_id, chat_id::text, is_paused, pause_reason::text, reply_jid::text, contact_name, \
+         is_paused AND coalesce(paused_until <= clock_timestamp(), false), last_human_at, steered_at"
+    };
+}
+pub(super) use session_columns;
+
+/// The session of a chat, and what is done with its row.
 macro_rules! select_session {
-    ($condition:literal) => {
+    ($lock:literal) => {
         concat!(
-            "SELECT tenant_id, chat_id::text, is_paused, pause_reason::text, reply_jid::text, contact_name, \
-                    is_paused AND coalesce(paused_until <= clock_timestamp(), false), last_human_at, steered_at \
-               FROM whaply.sessions WHERE tenant_id = $1 AND chat_id = $2 ",
-            $condition
+            "SELECT ",
+            session_columns!(),
+            " FROM whaply.sessions WHERE tenant_id = $1 AND chat_id = $2 ",
+            $lock
         )
     };
 }
@@ -96,29 +105,6 @@ pub fn create_and_lock(chat: &Chat) -> Result<Option<Session>> {
         &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
     )?;
     lock(chat)
-}
-
-/// Records that a customer wrote: when, from which JID, under which name. Times only move forward.
-pub fn customer_wrote(
-    chat: &Chat,
-    sent_at: DateTime<Utc>,
-    jid: &str,
-    name: Option<&str>,
-) -> Result<()> {
-    sql::execute(
-        "UPDATE whaply.sessions \
-            SET last_message_at = greatest(last_message_at, $3), reply_jid = $4, \
-                contact_name = coalesce($5, contact_name), updated_at = clock_timestamp() \
-          WHERE tenant_id = $1 AND chat_id = $2",
-        &[
-            chat.tenant_id.into(),
-            chat.chat_id.as_str().into(),
-            sql::time(sent_at).into(),
-            jid.into(),
-            name.map(str::to_owned).into(),
-        ],
-    )?;
-    Ok(())
 }
 
 /// Records that a human of the business spoke. A late message moves the time forward, never back.
@@ -286,21 +272,19 @@ pub struct Resumed {
     pub with_questions: Vec<Chat>,
 }
 
-/// Ends the pauses that a condition names. One row tells how many, the others whose tenants have
-/// answer_after_pause, whose default is the last parameter.
+/// Ends the pauses that a condition names, in this order and with these locks. One row tells how many,
+/// the others whose tenants have answer_after_pause, whose default is the parameter `$answers`.
 macro_rules! resume_where {
-    ($answers:literal, $lock:literal, $from:literal) => {
+    ($answers:literal, $from:literal, $lock:literal) => {
         concat!(
-            "WITH ended AS ( \
-                 SELECT s.id FROM ",
-            $from,
-            "     ORDER BY s.id FOR NO KEY UPDATE OF s ",
-            $lock,
-            "), \
-             resumed AS ( \
-                 UPDATE whaply.sessions s \
+            "WITH resumed AS ( \
+                 UPDATE whaply.sessions r \
                     SET is_paused = false, pause_reason = NULL, paused_until = NULL, updated_at = clock_timestamp() \
-                   FROM ended WHERE s.id = ended.id RETURNING s.tenant_id, s.chat_id) \
+                  WHERE r.id = ANY (ARRAY(SELECT s.id FROM ",
+            $from,
+            " ",
+            $lock,
+            ")) RETURNING r.tenant_id, r.chat_id) \
              SELECT count(*), NULL::integer, NULL::text FROM resumed \
               UNION ALL \
              SELECT 0, r.tenant_id, r.chat_id::text FROM resumed r JOIN whaply.tenants t ON t.id = r.tenant_id \
@@ -312,7 +296,7 @@ macro_rules! resume_where {
 }
 
 fn resumed(sql: &'static str, args: &[sql::Arg<'_>]) -> Result<Resumed> {
-    let rows = sql::query(sql, args, |row| {
+    let rows = sql::query_by_index(sql, args, |row| {
         Ok((row.get::<i64>(1)?, row.find::<i32>(2)?, row.find::<String>(3)?))
     })?;
     Ok(Resumed {
@@ -331,8 +315,8 @@ pub fn resume_all(tenant_id: i32, reason: &str, answers: bool) -> Result<Resumed
     resumed(
         resume_where!(
             "$3",
-            "",
-            "whaply.sessions s WHERE s.tenant_id = $1 AND s.is_paused AND s.pause_reason = $2"
+            "whaply.sessions s WHERE s.tenant_id = $1 AND s.is_paused AND s.pause_reason = $2",
+            "ORDER BY s.id FOR NO KEY UPDATE OF s"
         ),
         &[tenant_id.into(), reason.into(), answers.into()],
     )
@@ -344,40 +328,43 @@ pub fn resume_silent(hours: f64, answers: bool) -> Result<Resumed> {
     resumed(
         resume_where!(
             "$2",
-            "SKIP LOCKED",
             "whaply.sessions s \
               WHERE s.is_paused = true AND s.last_human_at < now() - make_interval(secs => $1 * 3600) \
                 AND s.paused_until IS NULL \
-                AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))"
+                AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))",
+            "ORDER BY s.last_human_at FOR NO KEY UPDATE OF s SKIP LOCKED"
         ),
         &[hours.into(), answers.into()],
     )
 }
 
-/// The same with each tenant's own `auto_resume_after`; this many seconds where it has none.
-pub fn resume_silent_by_tenant(default_seconds: f64, answers: bool) -> Result<Resumed> {
+/// The same with each tenant's own `auto_resume_after`, this many seconds where it has none; the
+/// longest silence first, so many chats at most.
+pub fn resume_silent_by_tenant(seconds: f64, answers: bool, at_most: i64) -> Result<Resumed> {
     resumed(
         resume_where!(
             "$2",
-            "SKIP LOCKED",
             "whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id \
               WHERE s.is_paused = true AND s.paused_until IS NULL \
+                AND s.last_human_at < now() - (SELECT least(min(auto_resume_after), make_interval(secs => $1)) \
+                                                 FROM whaply.tenants) \
                 AND s.last_human_at < now() - coalesce(t.auto_resume_after, make_interval(secs => $1)) \
-                AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))"
+                AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))",
+            "ORDER BY s.last_human_at LIMIT $3 FOR NO KEY UPDATE OF s SKIP LOCKED"
         ),
-        &[default_seconds.into(), answers.into()],
+        &[seconds.into(), answers.into(), at_most.into()],
     )
 }
 
-/// Resumes where the pause had an end and it has passed.
-pub fn resume_expired(answers: bool) -> Result<Resumed> {
+/// Resumes where the pause had an end and it has passed, so many chats at most (None: all).
+pub fn resume_expired(answers: bool, at_most: Option<i64>) -> Result<Resumed> {
     resumed(
         resume_where!(
             "$1",
-            "SKIP LOCKED",
-            "whaply.sessions s WHERE s.is_paused AND s.paused_until <= clock_timestamp()"
+            "whaply.sessions s WHERE s.is_paused AND s.paused_until <= clock_timestamp()",
+            "ORDER BY s.paused_until LIMIT $2 FOR NO KEY UPDATE OF s SKIP LOCKED"
         ),
-        &[answers.into()],
+        &[answers.into(), at_most.into()],
     )
 }
 

@@ -1,15 +1,14 @@
 //! How a statement is run: prepared once a process, each time with a fresh snapshot, and without
 //! assigning a transaction id unless it writes. Nothing outside `store/` can reach this.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::ffi::c_char;
 
 use chrono::{DateTime, Utc};
 use pgrx::datum::{DatumWithOid, TimestampWithTimeZone};
 use pgrx::prelude::*;
-use pgrx::spi::{OwnedPreparedStatement, SpiClient, SpiTupleTable};
-use pgrx::{FromDatum, IntoDatum, PgOid};
+use pgrx::{FromDatum, IntoDatum};
 
+use super::plans::{self, Finds};
 use crate::error::{Error, Result};
 
 /// A parameter of a statement.
@@ -40,16 +39,17 @@ macro_rules! fair_shares {
 }
 pub(super) use fair_shares;
 
-thread_local! {
-    /// Plans live as long as the process: PostgreSQL replans them itself when a table changes.
-    /// They are leaked on purpose, since freeing them when a process exits would touch memory
-    /// that PostgreSQL has released already.
-    static PLANS: RefCell<HashMap<&'static str, &'static OwnedPreparedStatement>> = RefCell::default();
+/// The answer of a statement. It lives as long as the connection to SPI.
+struct Rows<'conn> {
+    /// None where the statement returns no rows.
+    table: Option<&'conn pg_sys::SPITupleTable>,
+    count: usize,
 }
 
 /// One row of an answer; columns are counted from 1.
 pub struct Row<'a, 'conn> {
-    table: &'a SpiTupleTable<'conn>,
+    rows: &'a Rows<'conn>,
+    at: usize,
 }
 
 impl Row<'_, '_> {
@@ -60,7 +60,19 @@ impl Row<'_, '_> {
 
     /// The value of a column, None where it is NULL.
     pub fn find<T: FromDatum + IntoDatum>(&self, column: usize) -> Result<Option<T>> {
-        self.table.get::<T>(column).map_err(spi_error)
+        let (Some(table), Ok(number)) = (self.rows.table, i32::try_from(column)) else {
+            return Err(Error::Internal("a statement returned no rows".to_owned()));
+        };
+        let mut is_null = false;
+        // SAFETY: `at` is below the number of rows; SPI_getbinval tells a wrong column by its status; the
+        // types are compared before the datum is read, and what is read is a copy.
+        unsafe {
+            let tuple = *table.vals.add(self.at);
+            let datum = pg_sys::SPI_getbinval(tuple, table.tupdesc, number, &raw mut is_null);
+            let type_of_column = pg_sys::SPI_gettypeid(table.tupdesc, number);
+            T::try_from_datum(datum, is_null, type_of_column)
+                .map_err(|error| Error::Internal(error.to_string()))
+        }
     }
 
     pub fn time(&self, column: usize) -> Result<DateTime<Utc>> {
@@ -82,15 +94,9 @@ impl Row<'_, '_> {
 pub fn query<T>(
     sql: &'static str,
     args: &[Arg<'_>],
-    mut read: impl FnMut(&Row<'_, '_>) -> Result<T>,
+    read: impl FnMut(&Row<'_, '_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    run(sql, args, |mut table| {
-        let mut rows = Vec::with_capacity(table.len());
-        while table.next().is_some() {
-            rows.push(read(&Row { table: &table })?);
-        }
-        Ok(rows)
-    })
+    run(sql, args, Finds::AsPlanned, |rows| rows.read(read))
 }
 
 /// The first row, if there is one.
@@ -104,36 +110,60 @@ pub fn query_one<T>(
 
 /// Runs a statement for its effect; the number of rows it touched.
 pub fn execute(sql: &'static str, args: &[Arg<'_>]) -> Result<usize> {
-    run(sql, args, |table| Ok(table.len()))
+    run(sql, args, Finds::AsPlanned, |rows| Ok(rows.count))
+}
+
+/// [`query`] where each row is found by its key, however many there are and however big the tables.
+pub fn query_by_index<T>(
+    sql: &'static str,
+    args: &[Arg<'_>],
+    read: impl FnMut(&Row<'_, '_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    run(sql, args, Finds::ByIndex, |rows| rows.read(read))
+}
+
+/// [`execute`] where each row is found by its key.
+pub fn execute_by_index(sql: &'static str, args: &[Arg<'_>]) -> Result<usize> {
+    run(sql, args, Finds::ByIndex, |rows| Ok(rows.count))
+}
+
+impl Rows<'_> {
+    fn read<T>(&self, mut read: impl FnMut(&Row<'_, '_>) -> Result<T>) -> Result<Vec<T>> {
+        let count = if self.table.is_some() { self.count } else { 0 };
+        (0..count).map(|at| read(&Row { rows: self, at })).collect()
+    }
 }
 
 fn run<T>(
     sql: &'static str,
     args: &[Arg<'_>],
-    read: impl FnOnce(SpiTupleTable<'_>) -> Result<T>,
+    finds: Finds,
+    read: impl FnOnce(&Rows<'_>) -> Result<T>,
 ) -> Result<T> {
-    Spi::connect(|client| {
-        let plan = plan(client, sql, args)?;
-        // `select` on a plan made by `prepare_mut`: a fresh snapshot each time, and a transaction
-        // id only if the statement writes (`update` would assign one for every duplicate).
-        let table = client.select(plan, None, args).map_err(spi_error)?;
-        read(table)
+    Spi::connect(|_| {
+        let plan = plans::plan(sql, args, finds)?;
+        let (mut values, nulls): (Vec<pg_sys::Datum>, Vec<c_char>) = args
+            .iter()
+            .map(|arg| match arg.datum() {
+                Some(value) => (value.sans_lifetime(), b' ' as c_char),
+                None => (pg_sys::Datum::from(0), b'n' as c_char),
+            })
+            .unzip();
+        // Not read-only: a fresh snapshot each time, and a transaction id only if the statement writes.
+        // SAFETY: the plan was prepared for as many arguments of these types; what SPI_tuptable points to
+        // lives until the connection ends, after `read`.
+        let rows = unsafe {
+            pg_sys::SPI_tuptable = std::ptr::null_mut();
+            let status =
+                pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), false, 0);
+            Spi::check_status(status).map_err(spi_error)?;
+            Rows {
+                table: pg_sys::SPI_tuptable.as_ref(),
+                count: usize::try_from(pg_sys::SPI_processed).unwrap_or(usize::MAX),
+            }
+        };
+        read(&rows)
     })
-}
-
-fn plan(
-    client: &SpiClient<'_>,
-    sql: &'static str,
-    args: &[Arg<'_>],
-) -> Result<&'static OwnedPreparedStatement> {
-    if let Some(plan) = PLANS.with_borrow(|plans| plans.get(sql).copied()) {
-        return Ok(plan);
-    }
-    let types: Vec<PgOid> = args.iter().map(|arg| PgOid::from(arg.oid())).collect();
-    let plan = client.prepare_mut(sql, &types).map_err(spi_error)?.keep();
-    let plan: &'static OwnedPreparedStatement = Box::leak(Box::new(plan));
-    PLANS.with_borrow_mut(|plans| plans.insert(sql, plan));
-    Ok(plan)
 }
 
 fn spi_error(error: pgrx::spi::Error) -> Error {
@@ -150,6 +180,58 @@ macro_rules! went_through_evolution {
     };
 }
 pub(super) use went_through_evolution;
+
+/// A statement about any number of things, in two writings: its rows come from the parameters themselves
+/// where it is one, which is the frequent case and half the work, and from arrays where there are more.
+pub struct PerRow {
+    pub one: &'static str,
+    pub many: &'static str,
+}
+
+/// A [`PerRow`] from a statement in which `{rows}` stands for the rows, made of so many parameters.
+macro_rules! per_row {
+    ($before:expr, [$($parameter:literal)+], $after:expr) => {
+        $crate::store::sql::PerRow {
+            one: concat!($before, "(SELECT ", $crate::store::sql::list!($($parameter)+), ")", $after),
+            many: concat!($before, "unnest(", $crate::store::sql::list!($($parameter)+), ")", $after),
+        }
+    };
+}
+pub(super) use per_row;
+
+/// Literals with commas between them.
+macro_rules! list {
+    ($first:literal $($more:literal)*) => {
+        concat!($first $(, ", ", $more)*)
+    };
+}
+pub(super) use list;
+
+impl PerRow {
+    /// The writing for these things.
+    pub fn of<T>(&self, things: &[T]) -> &'static str {
+        if things.len() == 1 { self.one } else { self.many }
+    }
+}
+
+/// A parameter of a [`PerRow`]: what `value` makes of each thing.
+pub fn column<'t, T, V: IntoDatum>(things: &'t [T], value: impl Fn(&'t T) -> V) -> Arg<'static> {
+    match things {
+        [one] => value(one).into(),
+        many => array(many.iter().map(value)),
+    }
+}
+
+/// A parameter that is an array.
+pub fn array<T: IntoDatum>(values: impl Iterator<Item = T>) -> Arg<'static> {
+    values.collect::<Vec<T>>().into()
+}
+
+/// Of what was asked for, each once, which came back: a statement passes some over, but keeps the order.
+pub fn which<T: PartialEq>(asked: impl Iterator<Item = T>, came_back: &[T]) -> Vec<bool> {
+    let mut rest = came_back.iter().peekable();
+    asked.map(|one| rest.next_if(|other| **other == one).is_some()).collect()
+}
 
 /// Microseconds between the epochs of Unix (1970) and PostgreSQL (2000).
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;

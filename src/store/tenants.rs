@@ -1,11 +1,14 @@
 //! Table `tenants`: a tenant as ingest needs it, as the worker needs it, and the state of its line.
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::Duration;
 
 use super::sql::{self, Row};
 use crate::conversation::{
     CommandWords, Mode, OnFailure, OnOtherSender, OnUncertain, OnUnverified, Rules,
 };
+use crate::credentials::{Accepted, FormerSecret};
 use crate::error::Result;
 use crate::exchange::Secret;
 use crate::settings::Behaviour;
@@ -73,18 +76,22 @@ pub struct Assistant {
     pub on_unverified: OnUnverified,
 }
 
+/// The columns that [`read_tenant`] reads: the first sixteen.
+macro_rules! tenant_columns {
+    () => {
+        "id, mode, groups, extract(epoch FROM age_limit)::float8, \
+         extract(epoch FROM auto_resume_after)::float8, on_other_sender, auto_reply_texts, test_chats, \
+         extract(epoch FROM debounce)::float8, extract(epoch FROM debounce_max)::float8, \
+         coalesce(connection_state, 'open') = 'open', resume_word, hold_word, own_lids, on_unverified, \
+         answer_after_pause"
+    };
+}
+pub(super) use tenant_columns;
+
 /// What [`read_tenant`] reads, of the tenant that a condition names.
 macro_rules! select_tenant {
     ($condition:literal) => {
-        concat!(
-            "SELECT id, mode, groups, extract(epoch FROM age_limit)::float8, \
-                    extract(epoch FROM auto_resume_after)::float8, on_other_sender, auto_reply_texts, test_chats, \
-                    extract(epoch FROM debounce)::float8, extract(epoch FROM debounce_max)::float8, \
-                    coalesce(connection_state, 'open') = 'open', resume_word, hold_word, own_lids, on_unverified, \
-                    answer_after_pause \
-               FROM whaply.tenants WHERE ",
-            $condition
-        )
+        concat!("SELECT ", tenant_columns!(), " FROM whaply.tenants WHERE ", $condition)
     };
 }
 
@@ -99,7 +106,7 @@ pub fn by_id(id: i32, defaults: &Behaviour) -> Result<Option<Tenant>> {
     sql::query_one(select_tenant!("id = $1"), &[id.into()], |row| read_tenant(row, defaults))
 }
 
-fn read_tenant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Tenant> {
+pub(super) fn read_tenant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Tenant> {
     let on_other_sender = row.find::<String>(6)?.and_then(|text| OnOtherSender::from_column(&text));
     let on_unverified = row.find::<String>(15)?.and_then(|text| OnUnverified::from_column(&text));
     Ok(Tenant {
@@ -150,29 +157,65 @@ pub fn id_of(instance: &str) -> Result<Option<i32>> {
     )
 }
 
-/// The tenant's webhook secret: None if there is no such tenant, Some(None) if it has no secret.
-pub fn webhook_secret(instance: &str) -> Result<Option<Option<Secret>>> {
-    sql::query_one(
-        "SELECT webhook_secret FROM whaply.tenants WHERE instance_name = $1",
-        &[instance.into()],
-        |row| Ok(row.find::<String>(1)?.map(Secret::new)),
-    )
+/// Whose webhooks may come for these instances, and with what: one statement for a whole batch.
+/// Instances that no tenant has are left out.
+pub fn accepted_credentials(instances: &[String]) -> Result<HashMap<String, (i32, Accepted)>> {
+    let rows = sql::query(
+        "SELECT instance_name::text, id, webhook_secret, webhook_secret_before, webhook_secret_changed_at, \
+                webhook_jwt_key \
+           FROM whaply.tenants WHERE instance_name = ANY ($1)",
+        &[instances.to_vec().into()],
+        |row| Ok((row.get(1)?, (row.get(2)?, read_accepted(row)?))),
+    )?;
+    Ok(rows.into_iter().collect())
 }
 
-/// Everything the worker needs to know of a tenant.
-pub fn assistant(tenant_id: i32, defaults: &Behaviour) -> Result<Option<Assistant>> {
-    sql::query_one(
-        "SELECT id, instance_name::text, evo_server_url::text, evo_api_key::text, system_prompt, \
+fn read_accepted(row: &Row<'_, '_>) -> Result<Accepted> {
+    let before = row.find::<String>(4)?.map(Secret::new);
+    let secret_before = before
+        .zip(row.find_time(5)?)
+        .map(|(secret, changed_at)| FormerSecret { secret, changed_at });
+    Ok(Accepted {
+        secret: row.find::<String>(3)?.map(Secret::new),
+        secret_before,
+        jwt_key: row.find::<String>(6)?.map(Secret::new),
+    })
+}
+
+/// What [`read_assistant`] reads, of the tenants that a condition names.
+macro_rules! select_assistant {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, instance_name::text, evo_server_url::text, evo_api_key::text, system_prompt, \
                 coalesce(llm_provider, 'anthropic')::text, llm_base_url, llm_model, llm_api_key, max_tokens, \
                 history_limit, mode, timezone, extract(epoch FROM reply_expiry)::float8, \
                 extract(epoch FROM auto_resume_after)::float8, extract(epoch FROM debounce)::float8, on_failure, \
                 on_uncertain, fallback_text, extract(epoch FROM debounce_max)::float8, test_chats, \
                 coalesce(connection_state, 'open') = 'open', answers_per_chat, answers_per_tenant, \
                 extract(epoch FROM answer_window)::float8, on_unverified \
-           FROM whaply.tenants WHERE id = $1",
-        &[tenant_id.into()],
-        |row| read_assistant(row, defaults),
-    )
+           FROM whaply.tenants WHERE ",
+            $condition
+        )
+    };
+}
+
+/// Everything the worker needs to know of a tenant.
+pub fn assistant(tenant_id: i32, defaults: &Behaviour) -> Result<Option<Assistant>> {
+    let sql = select_assistant!("id = $1");
+    sql::query_one(sql, &[tenant_id.into()], |row| read_assistant(row, defaults))
+}
+
+/// The same of many tenants at a time, by their ids.
+pub fn assistants(
+    tenant_ids: impl Iterator<Item = i32>,
+    defaults: &Behaviour,
+) -> Result<HashMap<i32, Assistant>> {
+    let ids: BTreeSet<i32> = tenant_ids.collect();
+    let sql = select_assistant!("id = ANY ($1)");
+    let rows = sql::query_by_index(sql, &[sql::array(ids.into_iter())], |row| {
+        read_assistant(row, defaults)
+    })?;
+    Ok(rows.into_iter().map(|assistant| (assistant.tenant_id, assistant)).collect())
 }
 
 fn read_assistant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Assistant> {
@@ -217,6 +260,18 @@ pub fn set_connection_state(tenant_id: i32, state: &str) -> Result<bool> {
         &[tenant_id.into(), state.into()],
     )?;
     Ok(moved > 0)
+}
+
+/// A message has proved that the line is open. A row that somebody holds is not waited for: the caller
+/// may have locked a chat, and the next message proves it again.
+pub fn prove_open(tenant_id: i32) -> Result<()> {
+    sql::execute(
+        "UPDATE whaply.tenants t SET connection_state = 'open', updated_at = clock_timestamp() \
+           FROM (SELECT id FROM whaply.tenants WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED) AS free \
+          WHERE t.id = free.id AND t.connection_state IS DISTINCT FROM 'open'",
+        &[tenant_id.into()],
+    )?;
+    Ok(())
 }
 
 /// Adds words to `auto_reply_texts`, unless they are there; whether it did. A row that somebody holds
