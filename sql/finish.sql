@@ -43,17 +43,30 @@ COMMENT ON COLUMN whaply.tenants.webhook_secret_before IS 'The webhook_secret be
 COMMENT ON COLUMN whaply.tenants.webhook_secret_changed_at IS 'When webhook_secret was last changed';
 COMMENT ON COLUMN whaply.tenants.webhook_jwt_key IS 'The jwt_key among the headers of the webhook in Evolution, which makes a token of it (HS256) for each event; the listener takes it in place of the secret. NULL: no tokens';
 
-COMMENT ON TABLE whaply.refused_webhooks IS 'Posts turned away at the front doors: how many by tenant and reason, first and last. Noted within seconds, not at once; view health shows those of the last 24 hours';
+COMMENT ON TABLE whaply.refused_webhooks IS 'Posts turned away at the front doors: how many by tenant and reason, first and last. Noted within seconds by the reply worker, and only where whaply is preloaded; view health shows those of the last 24 hours, and after 30 days a row goes';
 COMMENT ON COLUMN whaply.refused_webhooks.tenant_id IS 'NULL: no tenant has the instance that was named';
 COMMENT ON COLUMN whaply.refused_webhooks.reason IS 'wrong_secret, no_secret, expired_token, unknown_instance, too_large, invalid, too_fast';
+COMMENT ON COLUMN whaply.refused_webhooks.refused IS 'How many since first_at. After a day without any it begins anew';
+COMMENT ON COLUMN whaply.refused_webhooks.first_at IS 'The first of them, to a few seconds';
+COMMENT ON COLUMN whaply.refused_webhooks.last_at IS 'The last of them';
 
 COMMENT ON TABLE whaply.connect_requests IS 'What connect_instance was asked for, and how far it is; view instance_requests shows it';
 COMMENT ON COLUMN whaply.connect_requests.state IS 'waiting (for the worker) -> working (a call to Evolution) -> scan_qr (for a person) -> connected; or failed, superseded (by a newer request)';
+COMMENT ON COLUMN whaply.connect_requests.webhook_url IS 'Where Evolution shall post the events of the instance';
+COMMENT ON COLUMN whaply.connect_requests.error IS 'Why it failed, or why it is tried again; with what to do';
 COMMENT ON COLUMN whaply.connect_requests.due_at IS 'When the worker next does something about it';
 COMMENT ON COLUMN whaply.connect_requests.attempt IS 'Calls that failed in a row';
 COMMENT ON COLUMN whaply.connect_requests.qr_code IS 'What Evolution''s newest QR code says; instance_qr draws it';
 COMMENT ON COLUMN whaply.connect_requests.pairing_code IS 'The code to type on the phone in place of the QR code, where Evolution gives one';
 COMMENT ON COLUMN whaply.connect_requests.qr_at IS 'When the QR code came; WhatsApp makes a new one about every 20 to 60 s';
+COMMENT ON COLUMN whaply.connect_requests.claimed_at IS 'When the worker last began to work on it';
+COMMENT ON COLUMN whaply.connect_requests.opened_at IS 'When the webhook told that the line is open';
+COMMENT ON COLUMN whaply.connect_requests.finished_at IS 'When it ended, however it did; from then on there is no code';
+COMMENT ON VIEW whaply.instance_requests IS 'What connect_instance was asked for, the newest first: state, error, the QR code as drawn for a dark terminal';
+COMMENT ON FUNCTION whaply.connect_instance(text, text) IS 'Asks the worker to make the instance in Evolution if there is none, to set its webhook to this URL, and to link the number: scan whaply.instance_qr(instance_name). Takes the place of an open request. Returns the request''s id. Errors: P0002 (unknown instance), 22023 (no http or https URL), 22004 (NULL), 55000 (this database is a copy)';
+COMMENT ON FUNCTION whaply.instance_qr(text) IS 'The newest QR code of an instance, drawn for a dark terminal: psql -At; NULL: there is none, or it was scanned';
+COMMENT ON FUNCTION whaply.instance_state(text) IS 'How far an instance is: waiting, working, scan_qr (of the open request of connect_instance); else connected (the line is open); else failed (the newest request), or the line: connecting, close, refused. NULL: nothing is known';
+COMMENT ON FUNCTION whaply.draw_qr(text) IS 'A text as a QR code of half blocks with its quiet zone, drawn for a dark terminal. NULL: too long for one';
 
 COMMENT ON TABLE whaply.sessions IS 'A session is one chat of a tenant. Its chat_id never changes; chat_aliases has its other names';
 COMMENT ON COLUMN whaply.sessions.pause_reason IS 'human_takeover, other_sender (both end by silence), ai_failed, loop_guard (both end at paused_until), or a manual reason (a hold)';

@@ -34,6 +34,9 @@ pub enum Error {
     /// What was asked for needs something that this server or transaction does not have.
     #[error("{message}")]
     NotPossible { message: String, hint: &'static str },
+    /// PostgreSQL raised an ERROR in a background process.
+    #[error("{message}")]
+    Raised { sqlstate: String, message: String },
     /// A statement of ours failed in a way that PostgreSQL itself did not raise.
     #[error("{0}")]
     Internal(String),
@@ -41,7 +44,7 @@ pub enum Error {
 
 impl Error {
     /// Five characters. `PT…` are PostgREST's: it answers with the HTTP status in them.
-    pub fn sqlstate(&self) -> &'static str {
+    pub fn sqlstate(&self) -> &str {
         match self {
             Self::Refused(Refusal::TooLong { .. }) => "22001",
             Self::Refused(_) | Self::InvalidArgument { .. } => "22023",
@@ -51,6 +54,7 @@ impl Error {
             Self::WebhookForUnknownInstance { .. } => "PT404",
             Self::Standby | Self::Outdated { .. } => "PT503",
             Self::NotPossible { .. } => "55000",
+            Self::Raised { sqlstate, .. } => sqlstate,
             Self::Internal(_) => "XX000",
         }
     }
@@ -64,7 +68,7 @@ impl Error {
                  evo_api_key, system_prompt) VALUES (...). The name is the one in Evolution, with its case."
             }
             Self::NullArgument { .. } => "Give every argument a value.",
-            Self::Internal(_) => return None,
+            Self::Raised { .. } | Self::Internal(_) => return None,
             Self::WrongSecret => {
                 "Enter the header x-whaply-secret in Evolution's webhook: SELECT whaply.webhook_settings(instance_name) \
                  prints it."

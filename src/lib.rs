@@ -4,12 +4,16 @@
 
 mod api;
 mod conversation;
+mod credentials;
 mod error;
 mod evolution;
 mod exchange;
+mod front_door;
 mod intake;
 mod llm;
 mod net;
+mod process;
+mod refusals;
 mod schema;
 mod settings;
 mod store;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::traffic::{self, Chat};
 
-pub const CONNECTIONS: u32 = 64;
+pub const CONNECTIONS: u32 = 256;
 const THREADS: u32 = 1;
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/load/webhooks.lua");
 

@@ -303,7 +303,6 @@ impl Batches {
 /// Stores events in the transaction that is open; its commit waits for the disk.
 fn ingest(payloads: &[Payload]) -> Result<Vec<Result<Outcome>>> {
     let mut outcomes = Vec::with_capacity(payloads.len());
-    let mut wakes_worker = false;
     for outcome in intake::ingest_all(payloads, store_transaction::now()) {
         match outcome {
             // These have stored nothing. Whatever failed half-way must not be committed.
@@ -312,16 +311,15 @@ fn ingest(payloads: &[Payload]) -> Result<Vec<Result<Outcome>>> {
             }
             Err(error) => return Err(error),
             Ok(outcome) => {
-                wakes_worker |= outcome.wakes_worker;
+                if let Some(due_at) = outcome.wakes_worker {
+                    worker::wake_at_commit_for(due_at);
+                }
                 outcomes.push(Ok(outcome));
             }
         }
     }
     // Evolution does not repeat what was answered with 200: it must not be forgotten by a crash.
     store_transaction::force_synchronous_commit();
-    if wakes_worker {
-        worker::wake_at_commit();
-    }
     Ok(outcomes)
 }
 

@@ -8,6 +8,7 @@ pub mod gate;
 mod guard;
 pub mod http;
 pub mod interleaving;
+pub mod listener;
 pub mod llama;
 pub mod llm;
 pub mod payload;

@@ -5,6 +5,9 @@ INSERT INTO whaply.tenants (instance_name, evo_server_url, evo_api_key, llm_api_
 VALUES ('loja', 'http://127.0.0.1:1', 's3cret-1', 's3cret-2', 's3cret-3'), ('outra', 'http://127.0.0.1:1', NULL, NULL, 's3cret-4');
 SELECT id AS loja FROM whaply.tenants WHERE instance_name = 'loja' \gset
 SELECT id AS outra FROM whaply.tenants WHERE instance_name = 'outra' \gset
+-- The worker notes what other tests were refused: not now.
+LOCK TABLE whaply.refused_webhooks IN SHARE ROW EXCLUSIVE MODE;
+DELETE FROM whaply.refused_webhooks;
 -- Whether the worker of this database has started by now is not this test's matter.
 CREATE TEMP VIEW problem AS SELECT * FROM whaply.health WHERE subject <> 'worker' ORDER BY subject, instance_name, problem;
 SELECT * FROM problem;
@@ -57,6 +60,17 @@ VALUES (:loja, 'a', 'U1', 'Oi?', 'unverified', now() - interval '23 hours'), (:l
        (:outra, 'a', 'U3', 'Oi?', 'unverified', now() - interval '25 hours');
 SELECT * FROM problem;
 DELETE FROM whaply.messages;
+
+-- Posts that were turned away, of a day: whose, why, and what to do.
+INSERT INTO whaply.refused_webhooks (tenant_id, reason, refused, first_at, last_at)
+SELECT tenant, reason, 2, '2026-01-02 03:04', now() FROM (VALUES
+    (:loja, 'wrong_secret'), (:loja, 'no_secret'), (:loja, 'expired_token'), (:loja, 'too_large'), (:loja, 'too_fast'),
+    (NULL, 'unknown_instance'), (NULL, 'too_large'), (NULL, 'invalid')) AS refused (tenant, reason);
+UPDATE whaply.refused_webhooks SET refused = 1 WHERE reason = 'invalid';
+INSERT INTO whaply.refused_webhooks (tenant_id, reason, refused, last_at)
+VALUES (:outra, 'wrong_secret', 5, now() - interval '24 hours 1 second');
+SELECT instance_name, replace(problem, to_char(now(), 'YYYY-MM-DD HH24:MI'), 'NOW') AS problem, what_to_do FROM problem;
+DELETE FROM whaply.refused_webhooks;
 
 -- The line, the copy, the failures, the secret.
 INSERT INTO whaply.sessions (tenant_id, chat_id) VALUES (:loja, 'a');
