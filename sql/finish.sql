@@ -148,8 +148,8 @@ COMMENT ON FUNCTION whaply.send_message(text, text, text, boolean) IS 'Sends a t
 COMMENT ON FUNCTION whaply.retry_reply(bigint) IS 'Queues a failed reply again and ends the pause its failure caused. Returns whether it did';
 COMMENT ON FUNCTION whaply.retry_replies(text, timestamptz) IS 'retry_reply for every reply of a tenant that failed since a time. Returns how many';
 COMMENT ON FUNCTION whaply.cancel_reply(bigint) IS 'Calls an open reply off. Returns whether it was open';
-COMMENT ON FUNCTION whaply.start_worker() IS 'Starts the reply worker of this database and waits for it, 10 s at most. Returns whether it runs';
-COMMENT ON FUNCTION whaply.stop_worker() IS 'Stops the reply worker of this database and waits for its end, 10 s at most. Returns whether it is gone. It stays away until start_worker() or a restart of the server';
+COMMENT ON FUNCTION whaply.start_worker() IS 'Starts the reply worker of this database and waits for it, 10 s at most. The listener follows, if this is the database it serves. Returns whether the worker runs';
+COMMENT ON FUNCTION whaply.stop_worker() IS 'Stops the reply worker and the listener of this database and waits for their end, 10 s at most. Returns whether they are gone. They stay away until start_worker() or a restart of the server';
 COMMENT ON FUNCTION whaply.worker_status() IS '{status, pid, preloaded} of the reply worker of this database';
 COMMENT ON FUNCTION whaply.wait_until_idle(interval) IS 'Waits until the worker has nothing open; false if the time is over first. For tests: not in a transaction that has written';
 COMMENT ON FUNCTION whaply.adopt_tenants() IS 'Makes this database the one that speaks for its tenants, after a restore. Fails open replies older than reply_expiry. Returns how many tenants were elsewhere';

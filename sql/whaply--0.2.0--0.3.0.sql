@@ -302,6 +302,8 @@ COMMENT ON FUNCTION whaply.connect_instance(text, text) IS 'Asks the worker to m
 COMMENT ON FUNCTION whaply.instance_qr(text) IS 'The newest QR code of an instance, drawn for a dark terminal: psql -At; NULL: there is none, or it was scanned';
 COMMENT ON FUNCTION whaply.instance_state(text) IS 'How far an instance is: waiting, working, scan_qr (of the open request of connect_instance); else connected (the line is open); else failed (the newest request), or the line: connecting, close, refused. NULL: nothing is known';
 COMMENT ON FUNCTION whaply.draw_qr(text) IS 'A text as a QR code of half blocks with its quiet zone, drawn for a dark terminal. NULL: too long for one';
+COMMENT ON FUNCTION whaply.start_worker() IS 'Starts the reply worker of this database and waits for it, 10 s at most. The listener follows, if this is the database it serves. Returns whether the worker runs';
+COMMENT ON FUNCTION whaply.stop_worker() IS 'Stops the reply worker and the listener of this database and waits for their end, 10 s at most. Returns whether they are gone. They stay away until start_worker() or a restart of the server';
 COMMENT ON FUNCTION whaply.keep_former_secret() IS 'Trigger: the webhook_secret of before stays valid for a day';
 
 REVOKE ALL ON FUNCTION whaply.keep_former_secret() FROM PUBLIC;
