@@ -42,7 +42,52 @@ pub enum Error {
     Internal(String),
 }
 
+/// Who has to change something for an error to go away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The event itself, or the result of a call: it fails for ever.
+    Event,
+    /// This moment: other events, or this one alone, may go well now.
+    Moment,
+    /// The server: nothing goes well at the moment.
+    Server,
+}
+
+/// By SQLSTATE or its class; the longest that fits counts. What is not listed is a moment's.
+const BLAMES: [(&str, Blame); 16] = [
+    // Data exceptions, and values that no index takes.
+    ("22", Blame::Event),
+    ("54", Blame::Event),
+    // A sequence has come to its end: no event goes well, until somebody sees to it.
+    ("2200H", Blame::Server),
+    ("23502", Blame::Event),
+    ("23514", Blame::Event),
+    // Other constraints depend on other rows, which change: a tenant that was just deleted.
+    ("23", Blame::Moment),
+    // Deadlock, serialization; a lock that was not to be had.
+    ("40", Blame::Moment),
+    ("55P03", Blame::Moment),
+    ("25006", Blame::Server),
+    // No space, no memory, no connection.
+    ("53", Blame::Server),
+    ("58", Blame::Server),
+    ("08", Blame::Server),
+    // Shutdown and the like; 57014 is one statement that somebody cancelled.
+    ("57014", Blame::Moment),
+    ("57", Blame::Server),
+    ("PT503", Blame::Server),
+    // The table is gone: so is the extension.
+    ("42P01", Blame::Server),
+];
+
 impl Error {
+    /// Who is to blame for an error that ended a transaction.
+    pub fn blame(&self) -> Blame {
+        let sqlstate = self.sqlstate();
+        let fitting = BLAMES.iter().filter(|(prefix, _)| sqlstate.starts_with(prefix));
+        fitting.max_by_key(|(prefix, _)| prefix.len()).map_or(Blame::Moment, |(_, blame)| *blame)
+    }
+
     /// Five characters. `PT…` are PostgREST's: it answers with the HTTP status in them.
     pub fn sqlstate(&self) -> &str {
         match self {

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::intake::pauses;
 use crate::intake::upkeep::{self, Portion};
 use crate::settings;
-use crate::store::{messages_archive, processed_events, sessions, transaction};
+use crate::store::{messages_archive, processed_events, resumptions, transaction};
 use crate::worker;
 
 #[pg_extern]
@@ -28,7 +28,7 @@ fn resume(hours_inactive: Option<f64>) -> Result<i64> {
         });
     }
     let (defaults, now) = (settings::behaviour(), transaction::now());
-    let silent = sessions::resume_silent(hours, defaults.answer_after_pause)?;
+    let silent = resumptions::resume_silent(hours, defaults.answer_after_pause)?;
     let asked = pauses::all_ended(&silent, &defaults, now)?;
     let over = upkeep::end_timed_pauses(&defaults, None, now)?;
     wake_for(asked + over.asked);

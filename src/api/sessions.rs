@@ -9,7 +9,7 @@ use super::or_raise;
 use crate::error::{Error, Result};
 use crate::intake::{consequences, lock_in_any_writing, pauses};
 use crate::settings;
-use crate::store::{Chat, sessions, tenants, transaction};
+use crate::store::{Chat, resumptions, sessions, tenants, transaction};
 use crate::worker;
 
 /// `varchar(100)` of `sessions.pause_reason`.
@@ -79,7 +79,7 @@ fn resume_sessions(instance_name: Option<&str>, reason: Option<&str>) -> i64 {
 fn resume_all(instance_name: Option<&str>, reason: Option<&str>) -> Result<i64> {
     let defaults = settings::behaviour();
     let (tenant_id, reason) = (tenant_id(instance_name)?, given(reason, "reason")?);
-    let resumed = sessions::resume_all(tenant_id, reason, defaults.answer_after_pause)?;
+    let resumed = resumptions::resume_all(tenant_id, reason, defaults.answer_after_pause)?;
     if pauses::all_ended(&resumed, &defaults, transaction::now())? > 0 {
         worker::wake_at_commit();
     }

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use super::consequences;
 use crate::error::Result;
 use crate::settings::Behaviour;
-use crate::store::sessions::{self, Resumed};
+use crate::store::resumptions::Resumed;
+use crate::store::sessions;
 use crate::store::tenants::{self, Tenant};
 use crate::store::{Chat, messages};
 

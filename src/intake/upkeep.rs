@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{greetings, pauses};
 use crate::error::Result;
 use crate::settings::Behaviour;
-use crate::store::{processed_events, refused_webhooks, sessions};
+use crate::store::{processed_events, refused_webhooks, resumptions};
 
 /// How much is done in one transaction. Meanwhile the chats it resumes wait, and the worker's messages.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ pub fn portion(
 ) -> Result<Done> {
     let answers = defaults.answer_after_pause;
     let default_seconds = defaults.auto_resume_after.num_milliseconds() as f64 / 1e3;
-    let silent = sessions::resume_silent_by_tenant(default_seconds, answers, portion.sessions)?;
+    let silent = resumptions::resume_silent_by_tenant(default_seconds, answers, portion.sessions)?;
     let asked = pauses::all_ended(&silent, defaults, now)?;
     let over = end_timed_pauses(defaults, Some(portion.sessions), now)?;
     let mut done = Done {
@@ -80,17 +80,17 @@ pub fn end_timed_pauses(
     at_most: Option<i64>,
     now: DateTime<Utc>,
 ) -> Result<Done> {
-    let over = sessions::resume_expired(defaults.answer_after_pause, at_most)?;
+    let over = resumptions::resume_expired(defaults.answer_after_pause, at_most)?;
     let asked = pauses::all_ended(&over, defaults, now)?;
     Ok(Done { resumed: over.count, asked, ..Done::default() })
 }
 
 /// Ends a portion of the pauses whose time is over, where there are any; when the next one is.
 pub fn end_due_pauses(defaults: &Behaviour, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    let next = sessions::next_pause_end()?;
+    let next = resumptions::next_pause_end()?;
     if next.is_none_or(|end| end > now) {
         return Ok(next);
     }
     end_timed_pauses(defaults, Some(Portion::OF_THE_WORKER.sessions), now)?;
-    sessions::next_pause_end()
+    resumptions::next_pause_end()
 }

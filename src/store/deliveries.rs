@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Chat;
-use super::replies::{Bounds, HELD_CHATS};
+use super::shares::{Bounds, fair_shares, may_begin};
 use super::sql::{self, Row, went_through_evolution};
 use crate::conversation::Sender;
 use crate::error::Result;
@@ -73,6 +73,41 @@ pub struct Delivery {
     pub due_at: Option<DateTime<Utc>>,
 }
 
+/// The columns that [`read`] reads.
+macro_rules! delivery_columns {
+    ($of:literal) => {
+        concat!(
+            $of,
+            "id, ",
+            $of,
+            "tenant_id, ",
+            $of,
+            "chat_id::text, ",
+            $of,
+            "reply_id, ",
+            $of,
+            "kind, ",
+            $of,
+            "part, ",
+            $of,
+            "text, ",
+            $of,
+            "attempt, ",
+            $of,
+            "deferrals, ",
+            $of,
+            "lookups, ",
+            $of,
+            "attempted_at, ",
+            $of,
+            "created_at, ",
+            $of,
+            "due_at"
+        )
+    };
+}
+pub(super) use delivery_columns;
+
 pub(super) fn read(row: &Row<'_, '_>) -> Result<Delivery> {
     Ok(Delivery {
         id: row.get(1)?,
@@ -115,40 +150,17 @@ pub fn add(chat: &Chat, reply_id: Option<i64>, kind: Kind, part: i32, text: &str
 /// those whose time is over, to be given up, but never what an operator wrote. Locks their sessions;
 /// what somebody else holds is passed over before the limit counts.
 pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
-    sql::query_by_index(
-        sql::fair_shares!(
-            "due_tenants AS MATERIALIZED ( \
-             SELECT DISTINCT d.tenant_id FROM whaply.deliveries d WHERE d.state = 'pending' AND d.due_at <= $6), \
-         shares AS MATERIALIZED ( \
-             SELECT t.id AS tenant_id, coalesce(t.connection_state, 'open') = 'open' AS is_open, \
-                    make_interval(secs => coalesce(extract(epoch FROM t.reply_expiry)::float8, $3)) AS expiry, \
-                    coalesce(t.max_in_flight, $2) - (SELECT count(*) FROM whaply.deliveries f \
-                                                      WHERE f.tenant_id = t.id AND f.state = 'sending') AS most \
-               FROM due_tenants n JOIN whaply.tenants t ON t.id = n.tenant_id \
-              WHERE t.home = whaply.home_id() AND t.id <> ALL ($5)), \
-         ranked AS MATERIALIZED ( \
-             SELECT d.id, d.tenant_id, d.chat_id, d.due_at, line.most, \
-                    row_number() OVER (PARTITION BY d.tenant_id ORDER BY d.due_at, d.id) AS place \
-               FROM shares line JOIN whaply.deliveries d \
-                 ON d.tenant_id = line.tenant_id AND d.state = 'pending' AND d.due_at <= $6 \
-              WHERE line.most > 0 \
-                AND (line.is_open OR (d.kind <> 'operator' AND d.created_at + line.expiry < clock_timestamp())) \
+    const MAY_BEGIN: &str = fair_shares!(
+        table: "whaply.deliveries",
+        waiting: "pending",
+        in_flight: "sending",
+        may_begin: "(line.is_open OR (q.kind <> 'operator' AND q.created_at + line.expiry < clock_timestamp())) \
                 AND NOT EXISTS (SELECT FROM whaply.deliveries o \
-                                 WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id \
+                                 WHERE o.tenant_id = q.tenant_id AND o.chat_id = q.chat_id \
                                    AND o.state IN ('pending', 'sending', 'uncertain') \
-                                   AND (o.state <> 'pending' OR (o.id < d.id AND line.is_open))))",
-            "$4"
-        ),
-        &[
-            limit.into(),
-            bounds.max_in_flight.into(),
-            sql::seconds(bounds.reply_expiry).into(),
-            HELD_CHATS.into(),
-            bounds.at_full_gateways.to_vec().into(),
-            sql::time(Utc::now()).into(),
-        ],
-        read_id,
-    )
+                                   AND (o.state <> 'pending' OR (o.id < q.id AND line.is_open)))"
+    );
+    may_begin(MAY_BEGIN, limit, bounds, bounds.at_full_gateways)
 }
 
 /// The deliveries of unknown end that can be decided now: by a look into Evolution's store that is
@@ -174,48 +186,8 @@ pub fn due_for_lookup(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
           ORDER BY ranked.due_at, ranked.id LIMIT $1"
         ),
         &[limit.into(), LOOKUPS_OF_A_TENANT.into(), bounds.at_full_gateways.to_vec().into()],
-        read_id,
+        |row| row.get(1),
     )
-}
-
-fn read_id(row: &Row<'_, '_>) -> Result<i64> {
-    row.get(1)
-}
-
-/// A delivery in one of these states, by its id; the caller holds the session's lock.
-pub fn find(id: i64, states: &[&str]) -> Result<Option<Delivery>> {
-    let states: Vec<String> = states.iter().map(|&state| state.to_owned()).collect();
-    sql::query_one(
-        "SELECT id, tenant_id, chat_id::text, reply_id, kind, part, text, attempt, deferrals, lookups, attempted_at, \
-                created_at, due_at \
-           FROM whaply.deliveries WHERE id = $1 AND state = ANY ($2)",
-        &[id.into(), states.into()],
-        read,
-    )
-}
-
-/// pending -> sending. The caller makes the commit synchronous: after it the request leaves.
-pub fn begin(id: i64) -> Result<()> {
-    sql::execute(
-        "UPDATE whaply.deliveries \
-            SET state = 'sending', attempt = attempt + 1, attempted_at = clock_timestamp(), lookups = 0, error = NULL \
-          WHERE id = $1",
-        &[id.into()],
-    )?;
-    Ok(())
-}
-
-/// Records that Evolution took the message; false if that is known already, or the message id
-/// belongs to another delivery.
-pub fn sent(id: i64, message_id: &str) -> Result<bool> {
-    let changed = sql::execute(
-        "UPDATE whaply.deliveries d \
-            SET state = 'sent', message_id = $2, error = NULL, due_at = NULL, finished_at = clock_timestamp() \
-          WHERE id = $1 AND state <> 'sent' \
-            AND NOT EXISTS (SELECT FROM whaply.deliveries o WHERE o.tenant_id = d.tenant_id AND o.message_id = $2)",
-        &[id.into(), message_id.into()],
-    )?;
-    Ok(changed > 0)
 }
 
 /// sending -> pending: it did not leave, and is tried again at `due_at`.
@@ -278,17 +250,6 @@ pub fn cancel_of_reply(reply_id: i64, why: &str) -> Result<usize> {
           WHERE reply_id = $1 AND state = 'pending'",
         &[reply_id.into(), why.into()],
     )
-}
-
-/// How many messages of a reply are still to be sent or decided.
-pub fn open_of_reply(reply_id: i64) -> Result<i64> {
-    let open = sql::query_one(
-        "SELECT count(*) FROM whaply.deliveries \
-          WHERE reply_id = $1 AND state IN ('pending', 'sending', 'uncertain')",
-        &[reply_id.into()],
-        |row| row.get(1),
-    )?;
-    Ok(open.unwrap_or(0))
 }
 
 /// Whether the customer has a part of this reply, or may have.

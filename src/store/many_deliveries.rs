@@ -1,9 +1,12 @@
-//! Table `deliveries`, many at a time: what a round of the worker does to all outgoing messages that
-//! are plain, by one statement each. Every statement names its rows by key; none decides anything.
+//! Table `deliveries`, any number at a time: what a round of the worker does to all outgoing messages,
+//! by one statement each. Every statement names its rows by key; none decides anything.
 
-use chrono::{DateTime, Utc};
+use std::collections::HashMap;
 
-use super::deliveries::{self, Delivery};
+use super::Chat;
+use super::deliveries::{self, Delivery, delivery_columns};
+use super::messages::OwnMessage;
+use super::sessions::{self, Session, session_columns};
 use super::sql;
 use crate::error::Result;
 
@@ -34,61 +37,112 @@ pub fn add_parts(parts: &[Part]) -> Result<()> {
     Ok(())
 }
 
-/// The columns that `deliveries::read` reads.
-macro_rules! delivery {
-    () => {
-        "d.id, d.tenant_id, d.chat_id::text, d.reply_id, d.kind, d.part, d.text, d.attempt, d.deferrals, d.lookups, \
-         d.attempted_at, d.created_at, d.due_at, "
-    };
+/// Locks the sessions of those of these deliveries that are in one of these states, under the name that
+/// their chats had when they were written; their ids. Whoever is missing has ended, or somebody holds it.
+pub fn lock(ids: &[i64], states: &[&str]) -> Result<Vec<i64>> {
+    sql::query_by_index(
+        "SELECT d.id FROM unnest($1) AS asked (id) JOIN whaply.deliveries d ON d.id = asked.id \
+           JOIN whaply.sessions s ON s.tenant_id = d.tenant_id AND s.chat_id = d.chat_id \
+          WHERE d.state = ANY ($2) FOR NO KEY UPDATE OF s SKIP LOCKED",
+        &[ids.to_vec().into(), sql::array(states.iter().copied())],
+        |row| row.get(1),
+    )
 }
 
-/// A delivery that is due, and what may forbid to send it.
-pub struct ToSend {
+/// Which of these deliveries are in one of these states, whoever holds them.
+pub fn are_in(ids: &[i64], states: &[&str]) -> Result<Vec<i64>> {
+    sql::query_by_index(
+        "SELECT d.id FROM unnest($1) AS asked (id) JOIN whaply.deliveries d ON d.id = asked.id \
+          WHERE d.state = ANY ($2)",
+        &[ids.to_vec().into(), sql::array(states.iter().copied())],
+        |row| row.get(1),
+    )
+}
+
+/// A delivery and its session.
+pub struct Held {
+    /// Its chat has the name that it has today.
     pub delivery: Delivery,
-    /// Paused, whether or not the time of the pause is over by now.
-    pub is_paused: bool,
-    pub reply_jid: Option<String>,
-    /// The chat has another name by now, a call in flight, or a message of unknown author.
-    pub is_unusual: bool,
+    pub session: Session,
+    /// The chat had another name when this was written: the session is that of today, and not locked.
+    pub has_moved: bool,
 }
 
-/// Those of these deliveries that are pending. The caller has locked their sessions.
-pub fn to_send(ids: &[i64]) -> Result<Vec<ToSend>> {
+/// Those of these deliveries that are in one of these states. The caller has locked their sessions.
+pub fn held(ids: &[i64], states: &[&str]) -> Result<Vec<Held>> {
     sql::query_by_index(
         concat!(
-            "WITH undecided AS MATERIALIZED ( \
-             SELECT DISTINCT m.tenant_id, coalesce(a.chat_id, m.chat_id) AS chat_id FROM whaply.processed_events e \
-               JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
-               LEFT JOIN whaply.chat_aliases a ON a.tenant_id = m.tenant_id AND a.jid = m.chat_id \
-              WHERE e.action_taken = 'pending_echo') \
-         SELECT ",
-            delivery!(),
-            "s.is_paused, s.reply_jid::text, \
-                EXISTS (SELECT FROM whaply.chat_aliases a WHERE a.tenant_id = d.tenant_id AND a.jid = d.chat_id) \
-             OR EXISTS (SELECT FROM whaply.deliveries o \
-                         WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id \
-                           AND o.state IN ('sending', 'uncertain')) \
-             OR EXISTS (SELECT FROM whaply.chat_aliases a JOIN whaply.deliveries o \
-                            ON o.tenant_id = a.tenant_id AND o.chat_id = a.jid AND o.state IN ('sending', 'uncertain') \
-                         WHERE a.tenant_id = d.tenant_id AND a.chat_id = d.chat_id) \
-             OR EXISTS (SELECT FROM undecided u WHERE u.tenant_id = d.tenant_id AND u.chat_id = d.chat_id) \
-           FROM unnest($1) AS asked (id) JOIN whaply.deliveries d ON d.id = asked.id \
-           JOIN whaply.sessions s ON s.tenant_id = d.tenant_id AND s.chat_id = d.chat_id \
-          WHERE d.state = 'pending'"
+            "SELECT ",
+            delivery_columns!("d."),
+            ", ",
+            session_columns!("s."),
+            " FROM unnest($1) AS asked (id) JOIN whaply.deliveries d ON d.id = asked.id \
+               JOIN whaply.sessions s ON s.tenant_id = d.tenant_id AND s.chat_id = coalesce( \
+                       (SELECT t.chat_id FROM whaply.chat_aliases a \
+                          JOIN whaply.sessions t ON t.tenant_id = a.tenant_id AND t.chat_id = a.chat_id \
+                         WHERE a.tenant_id = d.tenant_id AND a.jid = d.chat_id), d.chat_id) \
+              WHERE d.state = ANY ($2)"
         ),
-        &[ids.to_vec().into()],
+        &[ids.to_vec().into(), sql::array(states.iter().copied())],
         |row| {
-            Ok(ToSend {
-                delivery: deliveries::read(row)?,
-                is_paused: row.get(14)?,
-                reply_jid: row.find(15)?,
-                is_unusual: row.get(16)?,
-            })
+            let (delivery, session) = (deliveries::read(row)?, sessions::read_from(row, 14)?);
+            let has_moved = delivery.chat != session.chat;
+            let delivery = Delivery { chat: session.chat.clone(), ..delivery };
+            Ok(Held { delivery, session, has_moved })
         },
     )
 }
 
-/// pending -> sending, as `deliveries::begin` does for one.
+/// What keeps a chat from being written to at this moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hindrance {
+    /// A call has not ended, under any name of the chat.
+    pub in_flight: bool,
+    /// It has a message whose author is not decided yet.
+    pub undecided: bool,
+}
+
+/// What keeps these chats, each at its place.
+pub fn hindrances(chats: &[&Chat]) -> Result<Vec<Hindrance>> {
+    let found = sql::query_by_index(
+        "WITH undecided AS MATERIALIZED ( \
+             SELECT DISTINCT m.tenant_id, coalesce(a.chat_id, m.chat_id) AS chat_id FROM whaply.processed_events e \
+               JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
+               LEFT JOIN whaply.chat_aliases a ON a.tenant_id = m.tenant_id AND a.jid = m.chat_id \
+              WHERE e.action_taken = 'pending_echo') \
+         SELECT asked.place, \
+                EXISTS (SELECT FROM whaply.deliveries o \
+                         WHERE o.tenant_id = asked.tenant_id AND o.chat_id = asked.chat_id \
+                           AND o.state IN ('sending', 'uncertain')) \
+             OR EXISTS (SELECT FROM whaply.chat_aliases a JOIN whaply.deliveries o \
+                            ON o.tenant_id = a.tenant_id AND o.chat_id = a.jid AND o.state IN ('sending', 'uncertain') \
+                         WHERE a.tenant_id = asked.tenant_id AND a.chat_id = asked.chat_id), \
+                EXISTS (SELECT FROM undecided u WHERE u.tenant_id = asked.tenant_id AND u.chat_id = asked.chat_id) \
+           FROM unnest($1, $2) WITH ORDINALITY AS asked (tenant_id, chat_id, place)",
+        &[
+            sql::array(chats.iter().map(|chat| chat.tenant_id)),
+            sql::array(chats.iter().map(|chat| chat.chat_id.as_str())),
+        ],
+        |row| {
+            Ok((row.get::<i64>(1)?, Hindrance { in_flight: row.get(2)?, undecided: row.get(3)? }))
+        },
+    )?;
+    Ok(by_place(chats.len(), found))
+}
+
+/// What was found, each at the place that it names from 1 on.
+fn by_place<T: Copy + Default>(count: usize, found: Vec<(i64, T)>) -> Vec<T> {
+    let mut places = vec![T::default(); count];
+    for (place, value) in found {
+        let at = usize::try_from(place).unwrap_or_default().wrapping_sub(1);
+        if let Some(at) = places.get_mut(at) {
+            *at = value;
+        }
+    }
+    places
+}
+
+/// pending -> sending. The caller makes the commit synchronous: after it the requests leave.
 pub fn begin(ids: &[i64]) -> Result<()> {
     sql::execute_by_index(
         "UPDATE whaply.deliveries d \
@@ -99,114 +153,98 @@ pub fn begin(ids: &[i64]) -> Result<()> {
     Ok(())
 }
 
-/// Locks the sessions of those of these deliveries whose call has not ended yet; their ids. Whoever is
-/// missing has ended, or somebody holds its chat.
-pub fn lock_sending(ids: &[i64]) -> Result<Vec<i64>> {
-    sql::query_by_index(
-        "SELECT d.id FROM unnest($1) AS asked (id) JOIN whaply.deliveries d ON d.id = asked.id \
-           JOIN whaply.sessions s ON s.tenant_id = d.tenant_id AND s.chat_id = d.chat_id \
-          WHERE d.state = 'sending' FOR NO KEY UPDATE OF s SKIP LOCKED",
-        &[ids.to_vec().into()],
-        |row| row.get(1),
-    )
-}
-
-/// A call that has ended with an id from WhatsApp, and what makes that more than a plain end.
-pub struct Taken {
-    pub delivery: Delivery,
-    /// How many messages of the reply are still to be sent or decided, this one included.
-    pub open_of_reply: i64,
-    /// The chat has another name by now, or the receiver one that is no name of it, or another delivery
-    /// has the id.
-    pub is_unusual: bool,
-}
-
-/// Those of these deliveries that are being sent, with the message id and the JID that Evolution
-/// answered ('' for none). The caller has locked their sessions.
-pub fn taken(answers: &[(i64, &str, &str)]) -> Result<Vec<Taken>> {
-    sql::query_by_index(
-        concat!(
-            "SELECT ",
-            delivery!(),
-            "(SELECT count(*) FROM whaply.deliveries o \
-               WHERE o.reply_id = d.reply_id AND o.state IN ('pending', 'sending', 'uncertain')), \
-             EXISTS (SELECT FROM whaply.chat_aliases a WHERE a.tenant_id = d.tenant_id AND a.jid = d.chat_id) \
-             OR (asked.jid LIKE '%@%' AND asked.jid <> d.chat_id AND NOT EXISTS ( \
-                     SELECT FROM whaply.chat_aliases a \
-                      WHERE a.tenant_id = d.tenant_id AND a.jid = asked.jid AND a.chat_id = d.chat_id AND a.confirmed)) \
-             OR EXISTS (SELECT FROM whaply.deliveries o \
-                         WHERE o.tenant_id = d.tenant_id AND o.message_id = asked.message_id) \
-           FROM unnest($1, $2, $3) AS asked (id, message_id, jid) JOIN whaply.deliveries d ON d.id = asked.id \
-          WHERE d.state = 'sending'"
-        ),
-        &[
-            sql::array(answers.iter().map(|(id, ..)| *id)),
-            sql::array(answers.iter().map(|(_, message_id, _)| *message_id)),
-            sql::array(answers.iter().map(|(_, _, jid)| *jid)),
-        ],
-        |row| {
-            Ok(Taken {
-                delivery: deliveries::read(row)?,
-                open_of_reply: row.get(14)?,
-                is_unusual: row.get(15)?,
-            })
-        },
-    )
-}
-
-/// A part of an answer that WhatsApp took, under this id and at this time.
-pub struct Confirmed<'a> {
-    pub delivery: &'a Delivery,
+/// What Evolution answered to a send.
+pub struct Taken<'a> {
+    pub chat: &'a Chat,
     pub message_id: &'a str,
-    pub sent_at: DateTime<Utc>,
+    /// As which WhatsApp knows the receiver.
+    pub jid: Option<&'a str>,
 }
 
-/// Stores the messages of these parts, decides their echoes and ends the deliveries, as
-/// `messages::store_own`, `processed_events::settle` and `deliveries::sent` do for one. No two have the
-/// same id.
-pub fn confirm(confirmed: &[Confirmed<'_>]) -> Result<()> {
-    let tenants = || sql::array(confirmed.iter().map(|one| one.delivery.chat.tenant_id));
-    let message_ids = || sql::array(confirmed.iter().map(|one| one.message_id));
-    sql::execute_by_index(
-        "INSERT INTO whaply.messages AS m \
-                (tenant_id, chat_id, message_id, from_me, message_type, text, sent_at, sender, reply_id, status) \
-         SELECT o.tenant_id, o.chat_id, o.message_id, true, 'conversation', o.text, o.sent_at, 'assistant', o.reply_id, \
-                'PENDING' \
-           FROM unnest($1, $2, $3, $4, $5, $6) AS o (tenant_id, chat_id, message_id, text, sent_at, reply_id) \
-          ORDER BY o.tenant_id, o.message_id \
-         ON CONFLICT (tenant_id, message_id) DO UPDATE \
-            SET chat_id = excluded.chat_id, sender = excluded.sender, reply_id = excluded.reply_id, \
-                text = coalesce(m.text, excluded.text), from_me = true, \
-                message_type = CASE WHEN m.sender IS NULL THEN excluded.message_type ELSE m.message_type END, \
-                sent_at = CASE WHEN m.sender IS NULL THEN excluded.sent_at ELSE m.sent_at END",
+/// What is known of an answer of Evolution's.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// The receiver's JID is no confirmed name of the chat so far.
+    pub jid_is_new: bool,
+    /// Another delivery has the message id.
+    pub id_is_known: bool,
+}
+
+/// What is known of these answers, each at its place.
+pub fn known(taken: &[Taken<'_>]) -> Result<Vec<Known>> {
+    let found = sql::query_by_index(
+        "SELECT asked.place, \
+                coalesce(asked.jid LIKE '%@%' AND asked.jid <> asked.chat_id, false) AND NOT EXISTS ( \
+                     SELECT FROM whaply.chat_aliases a \
+                      WHERE a.tenant_id = asked.tenant_id AND a.jid = asked.jid AND a.chat_id = asked.chat_id \
+                        AND a.confirmed), \
+                EXISTS (SELECT FROM whaply.deliveries o \
+                         WHERE o.tenant_id = asked.tenant_id AND o.message_id = asked.message_id) \
+           FROM unnest($1, $2, $3, $4) WITH ORDINALITY AS asked (tenant_id, chat_id, message_id, jid, place)",
         &[
-            tenants(),
-            sql::array(confirmed.iter().map(|one| one.delivery.chat.chat_id.clone())),
-            message_ids(),
-            sql::array(confirmed.iter().map(|one| one.delivery.text.clone())),
-            sql::array(confirmed.iter().map(|one| sql::time(one.sent_at))),
-            sql::array(confirmed.iter().map(|one| one.delivery.reply_id)),
+            sql::array(taken.iter().map(|one| one.chat.tenant_id)),
+            sql::array(taken.iter().map(|one| one.chat.chat_id.as_str())),
+            sql::array(taken.iter().map(|one| one.message_id)),
+            sql::array(taken.iter().map(|one| one.jid)),
         ],
+        |row| Ok((row.get::<i64>(1)?, Known { jid_is_new: row.get(2)?, id_is_known: row.get(3)? })),
     )?;
+    Ok(by_place(taken.len(), found))
+}
+
+/// How many messages of each of these replies are still to be sent or decided.
+pub fn open_of(reply_ids: &[i64]) -> Result<HashMap<i64, usize>> {
+    let open = sql::query_by_index(
+        "SELECT asked.id, (SELECT count(*) FROM whaply.deliveries d \
+                            WHERE d.reply_id = asked.id AND d.state IN ('pending', 'sending', 'uncertain')) \
+           FROM unnest($1) AS asked (id)",
+        &[reply_ids.to_vec().into()],
+        |row| Ok((row.get::<i64>(1)?, usize::try_from(row.get::<i64>(2)?).unwrap_or_default())),
+    )?;
+    Ok(open.into_iter().collect())
+}
+
+/// The echoes of these messages, by tenant and id, may have come first, when nobody could say whose they
+/// were.
+pub fn decide_echoes(messages: &[OwnMessage<'_>]) -> Result<()> {
     sql::execute_by_index(
         "UPDATE whaply.processed_events e SET action_taken = 'own_echo' \
            FROM unnest($1, $2) AS o (tenant_id, message_id) \
           WHERE e.tenant_id = o.tenant_id AND e.message_id = o.message_id AND e.action_taken = 'pending_echo'",
-        &[tenants(), message_ids()],
+        &[
+            sql::array(messages.iter().map(|message| message.chat.tenant_id)),
+            sql::array(messages.iter().map(|message| message.message_id)),
+        ],
     )?;
     Ok(())
 }
 
-/// -> sent. After the replies have been finished: locks are taken in the order of the tables.
-pub fn sent(confirmed: &[Confirmed<'_>]) -> Result<()> {
+/// -> sent, of deliveries with the message ids that they have on WhatsApp; no other has these. After the
+/// replies have been finished: locks are taken in the order of the tables.
+pub fn sent(taken: &[(i64, &str)]) -> Result<()> {
     sql::execute_by_index(
         "UPDATE whaply.deliveries d \
             SET state = 'sent', message_id = o.message_id, error = NULL, due_at = NULL, finished_at = clock_timestamp() \
            FROM unnest($1, $2) AS o (id, message_id) WHERE d.id = o.id AND d.state <> 'sent'",
         &[
-            sql::array(confirmed.iter().map(|one| one.delivery.id)),
-            sql::array(confirmed.iter().map(|one| one.message_id)),
+            sql::array(taken.iter().map(|(id, _)| *id)),
+            sql::array(taken.iter().map(|(_, message_id)| *message_id)),
         ],
+    )?;
+    Ok(())
+}
+
+/// -> sent, of one whose message cannot be stored, for the reason that `error` tells; under its id where
+/// that fits.
+pub fn sent_unstored(id: i64, message_id: &str, error: &str) -> Result<()> {
+    sql::execute_by_index(
+        "UPDATE whaply.deliveries d \
+            SET state = 'sent', error = $3, due_at = NULL, finished_at = clock_timestamp(), \
+                message_id = CASE WHEN length($2) <= 255 AND NOT EXISTS ( \
+                                  SELECT FROM whaply.deliveries o WHERE o.tenant_id = d.tenant_id AND o.message_id = $2) \
+                                  THEN $2 END \
+          WHERE d.id = $1",
+        &[id.into(), message_id.into(), error.into()],
     )?;
     Ok(())
 }

@@ -1,43 +1,54 @@
-//! Table `replies`, many at a time: what a round of the worker does to all replies that are plain, by
-//! one statement each. Every statement names its rows by key; none decides anything.
+//! Table `replies`, any number at a time: what a round of the worker does to all of them, by one
+//! statement each. Every statement names its rows by key; none decides anything.
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 
 use super::messages::HistoryRow;
-use super::replies::{self, Reply};
+use super::replies::{self, Reply, reply_columns};
+use super::sessions::{self, Session, session_columns};
 use super::sql::{self, Arg};
 use crate::conversation::Action;
-use crate::conversation::loop_guard::Answers;
 use crate::error::Result;
 
-/// An open reply, locked with its session, and what is to be known of that.
+/// An open reply, locked with its session.
 pub struct Locked {
     pub reply: Reply,
-    /// Paused, whether or not the time of the pause is over by now.
-    pub is_paused: bool,
-    pub contact_name: Option<String>,
+    pub session: Session,
 }
 
 /// Locks those of these replies that are open, with their sessions. Whoever is missing has ended, or
 /// somebody holds it.
 pub fn lock(ids: &[i64]) -> Result<Vec<Locked>> {
     sql::query_by_index(
-        "SELECT r.id, r.tenant_id, r.chat_id::text, r.state, r.attempt, r.deferrals, r.requeues, r.wanted, r.seen, \
-                r.first_sent_at, r.created_at, s.is_paused, s.contact_name \
-           FROM unnest($1) AS asked (id) JOIN whaply.replies r ON r.id = asked.id \
-           JOIN whaply.sessions s ON s.tenant_id = r.tenant_id AND s.chat_id = r.chat_id \
-          WHERE r.state IN ('waiting', 'generating', 'sending') FOR NO KEY UPDATE OF s, r SKIP LOCKED",
+        concat!(
+            "SELECT ",
+            reply_columns!("r."),
+            ", ",
+            session_columns!("s."),
+            " FROM unnest($1) AS asked (id) JOIN whaply.replies r ON r.id = asked.id \
+               JOIN whaply.sessions s ON s.tenant_id = r.tenant_id AND s.chat_id = r.chat_id \
+              WHERE r.state IN ('waiting', 'generating', 'sending') FOR NO KEY UPDATE OF s, r SKIP LOCKED"
+        ),
         &[ids.to_vec().into()],
-        |row| {
-            Ok(Locked {
-                reply: replies::read(row)?,
-                is_paused: row.get(12)?,
-                contact_name: row.find(13)?,
-            })
-        },
+        |row| Ok(Locked { reply: replies::read(row)?, session: sessions::read_from(row, 12)? }),
     )
+}
+
+/// Those of these replies that are open, whoever holds them.
+pub fn open(ids: &[i64]) -> Result<HashMap<i64, Reply>> {
+    let open = sql::query_by_index(
+        concat!(
+            "SELECT ",
+            reply_columns!("r."),
+            " FROM unnest($1) AS asked (id) JOIN whaply.replies r ON r.id = asked.id \
+              WHERE r.state IN ('waiting', 'generating', 'sending')"
+        ),
+        &[ids.to_vec().into()],
+        replies::read,
+    )?;
+    Ok(open.into_iter().map(|reply| (reply.id, reply)).collect())
 }
 
 /// Each reply with every name of its chat, as `named (reply_id, tenant_id, jid, since)`. Parameters: ids,
@@ -77,7 +88,10 @@ pub struct Stamped {
     pub of_the_cloud_api: bool,
 }
 
-/// Stamps the questions of these replies, as `messages::claim_questions` does for one.
+/// Stamps the questions of these chats that no reply has claimed yet with the reply that reads them now;
+/// how many still stand, those stamped by an earlier claim included.
+///
+/// Events are looked up one by one: of a joined table the planner would read all that a tenant has.
 pub fn claim_questions(replies: &[&Reply]) -> Result<HashMap<i64, Stamped>> {
     let stamped = sql::query_by_index(
         concat!(
@@ -103,19 +117,22 @@ pub fn claim_questions(replies: &[&Reply]) -> Result<HashMap<i64, Stamped>> {
     Ok(stamped.into_iter().collect())
 }
 
-/// waiting -> generating, as `replies::claim` does for one.
-pub fn claim(replies: &[&Reply], lease_until: DateTime<Utc>) -> Result<()> {
+/// waiting -> generating. What the customer has asked until now is what the model will see.
+pub fn claim(ids: &[i64], lease_until: DateTime<Utc>) -> Result<()> {
     sql::execute_by_index(
         "UPDATE whaply.replies r \
             SET state = 'generating', attempt = r.attempt + 1, seen = r.wanted, lease_until = $2, \
                 claimed_at = clock_timestamp() \
            FROM unnest($1) AS asked (id) WHERE r.id = asked.id",
-        &[ids(replies), sql::time(lease_until).into()],
+        &[ids.to_vec().into(), sql::time(lease_until).into()],
     )?;
     Ok(())
 }
 
-/// The histories of these replies, at most so many lines of each, as `messages::history` reads one.
+/// The newest messages of the chats of these replies under all their names, at most so many of each,
+/// oldest first; but what a reply is to answer stands last. A question that came while an earlier answer
+/// was being sent is older than that answer, which never read it. A message of ours whose author is
+/// undecided may yet be a command.
 pub fn histories(replies: &[(&Reply, i32)]) -> Result<HashMap<i64, Vec<HistoryRow>>> {
     let rows = sql::query_by_index(
         "SELECT q.reply_id, m.from_me, m.text, \
@@ -164,41 +181,6 @@ pub fn histories(replies: &[(&Reply, i32)]) -> Result<HashMap<i64, Vec<HistoryRo
     Ok(histories)
 }
 
-/// How many answers the chats and tenants of these replies were given in a window before now, or are
-/// about to be, as `answers::since` counts for one, but with the reply that asks as far as it counts.
-pub fn answers(replies: &[(&Reply, Duration)]) -> Result<HashMap<i64, Answers>> {
-    let counted = sql::query_by_index(
-        "WITH asked AS MATERIALIZED ( \
-             SELECT q.*, clock_timestamp() - make_interval(secs => q.seconds) AS since \
-               FROM unnest($1, $2, $3, $4) AS q (reply_id, tenant_id, chat_id, seconds)), \
-         of_tenants AS MATERIALIZED ( \
-             SELECT t.tenant_id, t.since, \
-                    (SELECT count(*) FROM whaply.replies r WHERE r.tenant_id = t.tenant_id AND r.answered_at >= t.since) \
-                  + (SELECT count(*) FROM whaply.replies r \
-                      WHERE r.tenant_id = t.tenant_id AND r.state IN ('generating', 'sending') \
-                        AND (r.answered_at IS NULL OR r.answered_at < t.since)) \
-                  + (SELECT count(*) FROM whaply.replies r \
-                      WHERE r.tenant_id = t.tenant_id AND r.state = 'failed' AND r.finished_at >= t.since) AS answers \
-               FROM (SELECT tenant_id, min(since) AS since FROM asked GROUP BY tenant_id) AS t) \
-         SELECT q.reply_id, \
-                (SELECT count(*) FROM (SELECT q.chat_id AS jid UNION SELECT a.jid FROM whaply.chat_aliases a \
-                                        WHERE a.tenant_id = q.tenant_id AND a.chat_id = q.chat_id) AS n \
-                   JOIN whaply.replies r ON r.tenant_id = q.tenant_id AND r.chat_id = n.jid \
-                  WHERE r.answered_at >= q.since OR r.state IN ('generating', 'sending') \
-                     OR (r.state = 'failed' AND r.finished_at >= q.since)), \
-                t.answers \
-           FROM asked q JOIN of_tenants t ON t.tenant_id = q.tenant_id",
-        &[
-            sql::array(replies.iter().map(|(reply, _)| reply.id)),
-            sql::array(replies.iter().map(|(reply, _)| reply.chat.tenant_id)),
-            sql::array(replies.iter().map(|(reply, _)| reply.chat.chat_id.clone())),
-            sql::array(replies.iter().map(|(_, window)| sql::seconds(*window))),
-        ],
-        |row| Ok((row.get::<i64>(1)?, Answers { of_chat: row.get(2)?, of_tenant: row.get(3)? })),
-    )?;
-    Ok(counted.into_iter().collect())
-}
-
 /// What a model answered to one reply.
 pub struct Answer {
     pub reply_id: i64,
@@ -210,7 +192,7 @@ pub struct Answer {
     pub note: Option<String>,
 }
 
-/// generating -> sending, as `replies::answered` does for one.
+/// generating -> sending; the answers are kept, and no other text is generated after this.
 pub fn answered(answers: &[Answer]) -> Result<()> {
     sql::execute_by_index(
         "UPDATE whaply.replies r \
@@ -233,33 +215,17 @@ pub fn answered(answers: &[Answer]) -> Result<()> {
     Ok(())
 }
 
-/// Open replies by their ids; their sessions are locked.
-pub fn open(ids: &[i64]) -> Result<HashMap<i64, Reply>> {
-    let open = sql::query_by_index(
-        "SELECT r.id, r.tenant_id, r.chat_id::text, r.state, r.attempt, r.deferrals, r.requeues, r.wanted, r.seen, \
-                r.first_sent_at, r.created_at \
-           FROM unnest($1) AS asked (id) JOIN whaply.replies r ON r.id = asked.id \
-          WHERE r.state IN ('waiting', 'generating', 'sending')",
-        &[ids.to_vec().into()],
-        replies::read,
-    )?;
-    Ok(open.into_iter().map(|reply| (reply.id, reply)).collect())
+/// Which questions end with a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those that it has read.
+    Read,
+    /// Those that no claim has read yet, too.
+    AndThoseUnread,
 }
 
-/// sending -> sent: the last part of each is out, and its questions are answered.
-pub fn finish(replies: &[&Reply]) -> Result<()> {
-    close_questions(replies)?;
-    sql::execute_by_index(
-        "UPDATE whaply.replies r SET state = 'sent', lease_until = NULL, finished_at = clock_timestamp() \
-           FROM unnest($1) AS asked (id) \
-          WHERE r.id = asked.id AND r.state IN ('waiting', 'generating', 'sending')",
-        &[ids(replies)],
-    )?;
-    Ok(())
-}
-
-/// The questions that these replies have read are answered.
-fn close_questions(replies: &[&Reply]) -> Result<()> {
+/// Marks what these replies were to answer with how they ended.
+pub fn close_questions(replies: &[&Reply], which: Which, action: Action) -> Result<()> {
     let [ids, tenants, chats, since] = names(replies);
     sql::execute_by_index(
         concat!(
@@ -268,12 +234,31 @@ fn close_questions(replies: &[&Reply]) -> Result<()> {
             ", questions AS MATERIALIZED ( \
              SELECT m.tenant_id, m.message_id FROM named n JOIN whaply.messages m \
                  ON m.tenant_id = n.tenant_id AND m.chat_id = n.jid AND m.sent_at >= n.since \
-              WHERE m.sender = 'customer' AND m.reply_id = n.reply_id) \
+              WHERE m.sender = 'customer' AND (m.reply_id = n.reply_id OR (m.reply_id IS NULL AND $6))) \
          UPDATE whaply.processed_events e SET action_taken = $5 FROM questions q \
           WHERE e.tenant_id = q.tenant_id AND e.message_id = q.message_id AND e.event_type = 'messages.upsert' \
             AND e.action_taken = 'ai_queued'"
         ),
-        &[ids, tenants, chats, since, Action::AiReplied.as_str().into()],
+        &[
+            ids,
+            tenants,
+            chats,
+            since,
+            action.as_str().into(),
+            (which == Which::AndThoseUnread).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// sending -> sent: the last part of each is out, and its questions are answered.
+pub fn finish(replies: &[&Reply]) -> Result<()> {
+    close_questions(replies, Which::Read, Action::AiReplied)?;
+    sql::execute_by_index(
+        "UPDATE whaply.replies r SET state = 'sent', lease_until = NULL, finished_at = clock_timestamp() \
+           FROM unnest($1) AS asked (id) \
+          WHERE r.id = asked.id AND r.state IN ('waiting', 'generating', 'sending')",
+        &[ids(replies)],
     )?;
     Ok(())
 }

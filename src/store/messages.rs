@@ -2,13 +2,16 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Chat, sql};
+use super::Chat;
+use super::jsonb::Ready;
+use super::sql::{self, per_row};
 use crate::conversation::Sender;
 use crate::error::Result;
-use crate::webhook::Status;
+use crate::webhook::{Jsonb, Status};
 
 /// A message of ours that Evolution confirmed, before or after its echo came.
 pub struct OwnMessage<'a> {
+    pub chat: &'a Chat,
     pub message_id: &'a str,
     pub text: &'a str,
     pub sent_at: DateTime<Utc>,
@@ -16,36 +19,42 @@ pub struct OwnMessage<'a> {
     pub reply_id: Option<i64>,
 }
 
-/// Stores or completes a message of ours: an echo that came first has no reply and a wrong sender, and
-/// an edit or deletion that came first told no more than the id.
-pub fn store_own(chat: &Chat, message: &OwnMessage<'_>) -> Result<()> {
-    sql::execute(
+/// Stores or completes messages of ours, no two of one id: an echo that came first has no reply and a
+/// wrong sender, and an edit or deletion that came first told no more than the id.
+pub fn store_own(messages: &[OwnMessage<'_>]) -> Result<()> {
+    let statement = per_row!(
         "INSERT INTO whaply.messages AS m \
                 (tenant_id, chat_id, message_id, from_me, message_type, text, sent_at, sender, reply_id, status) \
-         VALUES ($1, $2, $3, true, 'conversation', $4, $5, $6, $7, 'PENDING') \
+         SELECT o.tenant_id, o.chat_id, o.message_id, true, 'conversation', o.text, o.sent_at, o.sender, o.reply_id, \
+                'PENDING' FROM ",
+        ["$1" "$2" "$3" "$4" "$5" "$6" "$7"],
+        " AS o (tenant_id, chat_id, message_id, text, sent_at, sender, reply_id) ORDER BY o.tenant_id, o.message_id \
          ON CONFLICT (tenant_id, message_id) DO UPDATE \
             SET chat_id = excluded.chat_id, sender = excluded.sender, reply_id = excluded.reply_id, \
                 text = coalesce(m.text, excluded.text), from_me = true, \
                 message_type = CASE WHEN m.sender IS NULL THEN excluded.message_type ELSE m.message_type END, \
-                sent_at = CASE WHEN m.sender IS NULL THEN excluded.sent_at ELSE m.sent_at END",
+                sent_at = CASE WHEN m.sender IS NULL THEN excluded.sent_at ELSE m.sent_at END"
+    );
+    sql::execute_by_index(
+        statement.of(messages),
         &[
-            chat.tenant_id.into(),
-            chat.chat_id.as_str().into(),
-            message.message_id.into(),
-            message.text.into(),
-            sql::time(message.sent_at).into(),
-            message.sender.as_str().into(),
-            message.reply_id.into(),
+            sql::column(messages, |message| message.chat.tenant_id),
+            sql::column(messages, |message| message.chat.chat_id.as_str()),
+            sql::column(messages, |message| message.message_id),
+            sql::column(messages, |message| message.text),
+            sql::column(messages, |message| sql::time(message.sent_at)),
+            sql::column(messages, |message| message.sender.as_str()),
+            sql::column(messages, |message| message.reply_id),
         ],
     )?;
     Ok(())
 }
 
 /// The echo of a message of ours brings its payload: kept, for debugging, where there is none.
-pub fn keep_echo(tenant_id: i32, message_id: &str, raw: &str) -> Result<()> {
+pub fn keep_echo(tenant_id: i32, message_id: &str, raw: &Jsonb) -> Result<()> {
     sql::execute(
-        "UPDATE whaply.messages SET raw = $3::jsonb WHERE tenant_id = $1 AND message_id = $2 AND raw IS NULL",
-        &[tenant_id.into(), message_id.into(), raw.into()],
+        "UPDATE whaply.messages SET raw = $3 WHERE tenant_id = $1 AND message_id = $2 AND raw IS NULL",
+        &[tenant_id.into(), message_id.into(), Ready(raw).into()],
     )?;
     Ok(())
 }
@@ -168,69 +177,6 @@ pub struct HistoryRow {
     pub is_deleted: bool,
     /// A question of the reply that reads this.
     pub is_asked: bool,
-}
-
-/// The newest messages of a chat under all its names, oldest first; but what this reply is to answer
-/// stands last. A question that came while an earlier answer was being sent is older than that
-/// answer, which never read it. A message of ours whose author is undecided may yet be a command.
-pub fn history(chat: &Chat, reply_id: i64, limit: i32) -> Result<Vec<HistoryRow>> {
-    let mut rows = sql::query(
-        "SELECT m.from_me, m.text, \
-                CASE WHEN m.message_type IS DISTINCT FROM 'conversation' THEN m.raw::text END, \
-                m.deleted_at IS NOT NULL, m.sender = 'customer' AND m.reply_id IS NOT DISTINCT FROM $4 \
-           FROM (SELECT $2 AS jid UNION SELECT a.jid FROM whaply.chat_aliases a \
-                  WHERE a.tenant_id = $1 AND a.chat_id = $2) AS n \
-          CROSS JOIN LATERAL ( \
-                SELECT l.* FROM whaply.messages l \
-                 WHERE l.tenant_id = $1 AND l.chat_id = n.jid AND l.sender NOT IN ('command', 'unverified') \
-                   AND NOT (l.sender = 'other' AND EXISTS ( \
-                        SELECT FROM whaply.processed_events e \
-                         WHERE e.tenant_id = l.tenant_id AND e.message_id = l.message_id \
-                           AND e.action_taken = 'pending_echo')) \
-                 ORDER BY l.sent_at DESC, l.id DESC LIMIT $3) AS m \
-          ORDER BY m.sent_at DESC, m.id DESC LIMIT $3",
-        &[chat.tenant_id.into(), chat.chat_id.as_str().into(), limit.into(), reply_id.into()],
-        |row| {
-            Ok(HistoryRow {
-                from_me: row.get(1)?,
-                text: row.find(2)?,
-                raw: row.find(3)?,
-                is_deleted: row.get(4)?,
-                is_asked: row.get(5)?,
-            })
-        },
-    )?;
-    rows.reverse();
-    rows.sort_by_key(|row| row.is_asked);
-    Ok(rows)
-}
-
-/// Stamps the questions of a chat that no reply has claimed yet with the reply that reads them now;
-/// how many still stand (not deleted by the customer), those stamped by an earlier claim included.
-///
-/// Names and events are looked up one by one, here and below: joined, a planner that knows nothing of
-/// the tables yet reads all of a tenant's for each question, and the worker stands still.
-pub fn claim_questions(chat: &Chat, reply_id: i64, since: DateTime<Utc>) -> Result<i64> {
-    let standing = sql::query_one(
-        "WITH claimed AS ( \
-             UPDATE whaply.messages m SET reply_id = $3 \
-              WHERE m.tenant_id = $1 AND m.sent_at >= $4 AND m.sender = 'customer' \
-                AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                         WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
-                AND (m.reply_id IS NULL OR m.reply_id = $3) \
-                AND (SELECT e.action_taken FROM whaply.processed_events e \
-                     WHERE e.tenant_id = $1 AND e.message_id = m.message_id AND e.event_type = 'messages.upsert') = 'ai_queued' \
-             RETURNING m.deleted_at) \
-         SELECT count(*) FILTER (WHERE deleted_at IS NULL) FROM claimed",
-        &[
-            chat.tenant_id.into(),
-            chat.chat_id.as_str().into(),
-            reply_id.into(),
-            sql::time(since).into(),
-        ],
-        |row| row.get::<i64>(1),
-    )?;
-    Ok(standing.unwrap_or(0))
 }
 
 /// What was asked in a chat while it was paused, after the last word of the business and not before

@@ -1,10 +1,11 @@
 //! Table `replies`: the turns of the assistant; a queue while they are open, the record afterwards.
 //! Every change of state happens under the lock of the session.
 
-use chrono::{DateTime, Duration, Utc};
+use chrono::{DateTime, Utc};
 use pgrx::datum::TimestampWithTimeZone;
 
 use super::Chat;
+use super::shares::{Bounds, fair_shares, may_begin};
 use super::sql::{self, Row};
 use crate::conversation::Action;
 use crate::error::Result;
@@ -17,10 +18,9 @@ pub enum OpenState {
     Sending,
 }
 
-/// How a reply ended.
+/// How a reply ends that is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    Sent,
     Drafted,
     Superseded,
     Cancelled,
@@ -30,7 +30,6 @@ pub enum End {
 impl End {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Sent => "sent",
             Self::Drafted => "drafted",
             Self::Superseded => "superseded",
             Self::Cancelled => "cancelled",
@@ -55,6 +54,37 @@ pub struct Reply {
     pub created_at: DateTime<Utc>,
 }
 
+/// The columns that [`read`] reads.
+macro_rules! reply_columns {
+    ($of:literal) => {
+        concat!(
+            $of,
+            "id, ",
+            $of,
+            "tenant_id, ",
+            $of,
+            "chat_id::text, ",
+            $of,
+            "state, ",
+            $of,
+            "attempt, ",
+            $of,
+            "deferrals, ",
+            $of,
+            "requeues, ",
+            $of,
+            "wanted, ",
+            $of,
+            "seen, ",
+            $of,
+            "first_sent_at, ",
+            $of,
+            "created_at"
+        )
+    };
+}
+pub(super) use reply_columns;
+
 pub(super) fn read(row: &Row<'_, '_>) -> Result<Reply> {
     Ok(Reply {
         id: row.get(1)?,
@@ -77,10 +107,12 @@ pub(super) fn read(row: &Row<'_, '_>) -> Result<Reply> {
 /// The open reply of a chat. The caller holds the session's lock, so that it stays what it is.
 pub fn open_in(chat: &Chat) -> Result<Option<Reply>> {
     sql::query_one(
-        "SELECT id, tenant_id, chat_id::text, state, attempt, deferrals, requeues, wanted, seen, first_sent_at, \
-                created_at \
-           FROM whaply.replies \
-          WHERE tenant_id = $1 AND chat_id = $2 AND state IN ('waiting', 'generating', 'sending')",
+        concat!(
+            "SELECT ",
+            reply_columns!(""),
+            " FROM whaply.replies \
+              WHERE tenant_id = $1 AND chat_id = $2 AND state IN ('waiting', 'generating', 'sending')"
+        ),
         &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
         read,
     )
@@ -89,9 +121,11 @@ pub fn open_in(chat: &Chat) -> Result<Option<Reply>> {
 /// An open reply by its id.
 pub fn open_by_id(id: i64) -> Result<Option<Reply>> {
     sql::query_one(
-        "SELECT id, tenant_id, chat_id::text, state, attempt, deferrals, requeues, wanted, seen, first_sent_at, \
-                created_at \
-           FROM whaply.replies WHERE id = $1 AND state IN ('waiting', 'generating', 'sending')",
+        concat!(
+            "SELECT ",
+            reply_columns!(""),
+            " FROM whaply.replies WHERE id = $1 AND state IN ('waiting', 'generating', 'sending')"
+        ),
         &[id.into()],
         read,
     )
@@ -107,82 +141,18 @@ pub fn question_changed(chat: &Chat) -> Result<bool> {
     Ok(changed > 0)
 }
 
-/// So many chats of a tenant may be held by somebody while its others go on, however few it may have
-/// in flight.
-pub const HELD_CHATS: i64 = 8;
-
-/// What decides which replies and deliveries may be begun, beside their own rows.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds<'a> {
-    /// Of the tenants that name none themselves.
-    pub max_in_flight: i32,
-    pub reply_expiry: Duration,
-    /// Tenants whose model provider asked to wait, or has its share of calls.
-    pub cooling: &'a [i32],
-    /// Tenants whose Evolution has its share of calls.
-    pub at_full_gateways: &'a [i32],
-}
-
 /// The ids of replies that may be generated now: due, of tenants that are at home here and whose
 /// line is open, at most `max_in_flight` of each; where the line is closed those whose time is over,
 /// to be given up. Locks their sessions; what somebody else holds is passed over before the limit
 /// counts.
 pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
-    sql::query_by_index(
-        sql::fair_shares!(
-            "due_tenants AS MATERIALIZED ( \
-             SELECT DISTINCT r.tenant_id FROM whaply.replies r WHERE r.state = 'waiting' AND r.due_at <= $6), \
-         shares AS MATERIALIZED ( \
-             SELECT t.id AS tenant_id, coalesce(t.connection_state, 'open') = 'open' AS is_open, \
-                    make_interval(secs => coalesce(extract(epoch FROM t.reply_expiry)::float8, $3)) AS expiry, \
-                    coalesce(t.max_in_flight, $2) - (SELECT count(*) FROM whaply.replies g \
-                                                      WHERE g.tenant_id = t.id AND g.state = 'generating') AS most \
-               FROM due_tenants n JOIN whaply.tenants t ON t.id = n.tenant_id \
-              WHERE t.home = whaply.home_id() AND t.id <> ALL ($4)), \
-         ranked AS MATERIALIZED ( \
-             SELECT r.id, r.tenant_id, r.chat_id, r.due_at, line.most, \
-                    row_number() OVER (PARTITION BY r.tenant_id ORDER BY r.due_at, r.id) AS place \
-               FROM shares line JOIN whaply.replies r \
-                 ON r.tenant_id = line.tenant_id AND r.state = 'waiting' AND r.due_at <= $6 \
-              WHERE line.most > 0 AND (line.is_open OR r.created_at + line.expiry < clock_timestamp()))",
-            "$5"
-        ),
-        &[
-            limit.into(),
-            bounds.max_in_flight.into(),
-            sql::seconds(bounds.reply_expiry).into(),
-            bounds.cooling.to_vec().into(),
-            HELD_CHATS.into(),
-            sql::time(Utc::now()).into(),
-        ],
-        |row| row.get(1),
-    )
-}
-
-/// Locks a reply that still waits, with its session. None: somebody holds one of them, and it is
-/// found again at the next look.
-pub fn lock_waiting(id: i64) -> Result<Option<Reply>> {
-    sql::query_one(
-        "SELECT r.id, r.tenant_id, r.chat_id::text, r.state, r.attempt, r.deferrals, r.requeues, r.wanted, r.seen, \
-                r.first_sent_at, r.created_at \
-           FROM whaply.replies r \
-           JOIN whaply.sessions s ON s.tenant_id = r.tenant_id AND s.chat_id = r.chat_id \
-          WHERE r.id = $1 AND r.state = 'waiting' FOR NO KEY UPDATE OF s, r SKIP LOCKED",
-        &[id.into()],
-        read,
-    )
-}
-
-/// waiting -> generating. What the customer has asked until now is what the model will see.
-pub fn claim(id: i64, lease_until: DateTime<Utc>) -> Result<()> {
-    sql::execute(
-        "UPDATE whaply.replies \
-            SET state = 'generating', attempt = attempt + 1, seen = wanted, lease_until = $2, \
-                claimed_at = clock_timestamp() \
-          WHERE id = $1",
-        &[id.into(), sql::time(lease_until).into()],
-    )?;
-    Ok(())
+    const MAY_BEGIN: &str = fair_shares!(
+        table: "whaply.replies",
+        waiting: "waiting",
+        in_flight: "generating",
+        may_begin: "line.is_open OR q.created_at + line.expiry < clock_timestamp()"
+    );
+    may_begin(MAY_BEGIN, limit, bounds, bounds.cooling)
 }
 
 /// Why a generating reply goes back to the queue.
@@ -215,37 +185,6 @@ pub fn requeue(id: i64, why: Requeue, due_at: DateTime<Utc>, error: Option<&str>
     Ok(())
 }
 
-/// What the model answered, and at what cost.
-pub struct Answered<'a> {
-    pub text: &'a str,
-    pub provider: &'a str,
-    pub model: &'a str,
-    pub input_tokens: Option<i32>,
-    pub output_tokens: Option<i32>,
-    /// Worth noting, though the answer is good: what was cut from it.
-    pub note: Option<&'a str>,
-}
-
-/// generating -> sending; the answer is kept, and no other text is generated after this.
-pub fn answered(id: i64, answer: &Answered<'_>) -> Result<()> {
-    sql::execute(
-        "UPDATE whaply.replies \
-            SET state = 'sending', lease_until = NULL, text = $2, provider = $3, model = $4, input_tokens = $5, \
-                output_tokens = $6, error = $7, answered_at = clock_timestamp() \
-          WHERE id = $1",
-        &[
-            id.into(),
-            answer.text.into(),
-            answer.provider.into(),
-            answer.model.into(),
-            answer.input_tokens.into(),
-            answer.output_tokens.into(),
-            answer.note.map(str::to_owned).into(),
-        ],
-    )?;
-    Ok(())
-}
-
 /// sending -> waiting, before anything was sent: the answer in hand is stale.
 pub fn take_back(id: i64, due_at: DateTime<Utc>) -> Result<()> {
     sql::execute(
@@ -266,7 +205,7 @@ pub fn move_to(id: i64, chat: &Chat) -> Result<()> {
     Ok(())
 }
 
-/// Ends an open reply.
+/// Ends an open reply that is not sent.
 pub fn finish(id: i64, end: End, error: Option<&str>) -> Result<()> {
     sql::execute(
         "UPDATE whaply.replies \

@@ -1,11 +1,13 @@
 //! What the processes of whaply tell each other through shared memory: which database has a worker,
 //! and the latches to wake them by. Only atomics, so that a commit callback can read it: nothing
-//! here allocates, locks or panics. Without preload there is no board.
+//! that it calls allocates, locks or panics. Without preload there is no board.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 
 use pgrx::prelude::*;
 use pgrx::{PGRXSharedMemory, PgAtomic};
+
+use crate::front_door::Noted;
 
 /// Databases with a worker, at most. Beyond it a database is left without one, and the log says so.
 pub const MOST_DATABASES: usize = 256;
@@ -56,6 +58,8 @@ pub struct Slot {
     /// When the worker looks by itself, in microseconds since 1970: what is due later need not wake it.
     /// The furthest time while it is awake: a look that is under way may miss what comes now.
     sleeps_until: AtomicI64,
+    /// The worker could not be started: the server has no background worker slot left.
+    without_process: AtomicBool,
 }
 
 /// Shared by every process of the server.
@@ -65,6 +69,9 @@ pub struct Board {
     rescan: AtomicBool,
     /// The server's only listener, and the database that it serves.
     listener: Slot,
+    listening: Noted,
+    /// Databases for which there is no slot.
+    left_out: AtomicUsize,
     slots: [Slot; MOST_DATABASES],
 }
 
@@ -74,6 +81,8 @@ impl Default for Board {
             launcher_latch: AtomicUsize::new(0),
             rescan: AtomicBool::new(false),
             listener: Slot::default(),
+            listening: Noted::default(),
+            left_out: AtomicUsize::new(0),
             slots: std::array::from_fn(|_| Slot::default()),
         }
     }
@@ -113,12 +122,33 @@ impl Board {
         free.pid.store(0, Ordering::Release);
         free.latch.store(0, Ordering::Release);
         free.stay_awake();
+        free.set_without_process(false);
         free.database.store(database, Ordering::Release);
         Some(free)
     }
 
     pub fn listener(&self) -> &Slot {
         &self.listener
+    }
+
+    /// Why nothing listens, if nothing does.
+    pub fn listening(&self) -> &Noted {
+        &self.listening
+    }
+
+    /// How many databases may need a worker and have no slot.
+    pub fn left_out(&self) -> usize {
+        self.left_out.load(Ordering::Acquire)
+    }
+
+    pub fn set_left_out(&self, databases: usize) {
+        self.left_out.store(databases, Ordering::Release);
+    }
+
+    /// The databases whose worker the server had no process for.
+    pub fn without_process(&self) -> Vec<u32> {
+        let lacking = self.slots.iter().filter(|slot| slot.without_process.load(Ordering::Acquire));
+        lacking.map(Slot::database).filter(|&database| database != 0).collect()
     }
 
     pub fn set_launcher_latch(&self, latch: usize) {
@@ -147,6 +177,10 @@ impl Slot {
 
     pub fn set_status(&self, status: Status) {
         self.status.store(status as u32, Ordering::Release);
+    }
+
+    pub fn set_without_process(&self, lacks: bool) {
+        self.without_process.store(lacks, Ordering::Release);
     }
 
     /// There is nothing to do in this database. A worker that was stopped stays that.

@@ -7,11 +7,11 @@ use super::cooldowns::Cooldowns;
 use super::jobs::Job;
 use super::places::{Places, Side};
 use super::terms::Terms;
-use super::{claim, lookup, plain_claims, plain_sends, send};
+use super::{claim, lookup, send};
 use crate::error::Result;
 use crate::settings::Behaviour;
-use crate::store::replies::Bounds;
-use crate::store::{deliveries, replies};
+use crate::store::shares::Bounds;
+use crate::store::{deliveries, many_deliveries, replies};
 
 /// One thing to begin, by the id of its row.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +83,7 @@ pub fn begin_all(due: &[Due], free: usize, terms: Terms<'_>) -> Result<Vec<Job>>
     let ids = |of: fn(&Due) -> Option<i64>| due.iter().filter_map(of);
     let sends: Vec<i64> =
         ids(|due| if let Due::Send(id) = due { Some(*id) } else { None }).take(free).collect();
-    let mut jobs = if sends.is_empty() { Vec::new() } else { plain_sends::begin(&sends, terms)? };
+    let mut jobs = if sends.is_empty() { Vec::new() } else { send::begin(&sends, terms)? };
     for look in ids(|due| if let Due::LookUp(id) = due { Some(*id) } else { None }) {
         if jobs.len() < free {
             jobs.extend(lookup::begin(look, terms)?);
@@ -93,19 +93,16 @@ pub fn begin_all(due: &[Due], free: usize, terms: Terms<'_>) -> Result<Vec<Job>>
         .take(free.saturating_sub(jobs.len()))
         .collect();
     if !answers.is_empty() {
-        jobs.extend(plain_claims::begin(&answers, terms)?);
+        jobs.extend(claim::begin(&answers, terms)?);
     }
     Ok(jobs)
 }
 
-impl Due {
-    /// The call to make once the transaction has committed. None: there is nothing to do any more,
-    /// or somebody holds the chat.
-    pub fn begin(self, terms: Terms<'_>) -> Result<Option<Job>> {
-        match self {
-            Self::Send(id) => send::begin(id, terms),
-            Self::LookUp(id) => lookup::begin(id, terms),
-            Self::Answer(id) => claim::begin(id, terms),
-        }
-    }
+/// One of them in a transaction of its own, which has locked nothing yet.
+pub fn begin_alone(due: Due, terms: Terms<'_>) -> Result<Option<Job>> {
+    let jobs = match due {
+        Due::Send(id) => send::begin(&many_deliveries::lock(&[id], &["pending"])?, terms)?,
+        Due::LookUp(_) | Due::Answer(_) => begin_all(&[due], 1, terms)?,
+    };
+    Ok(jobs.into_iter().next())
 }

@@ -9,7 +9,7 @@ use chrono::Utc;
 
 use super::jobs::{Done, Job};
 use super::keys;
-use super::record::Recorded;
+use super::results::Recorded;
 use super::terms::Terms;
 use crate::conversation::retry;
 use crate::error::Result;

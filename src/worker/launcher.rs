@@ -8,29 +8,23 @@ use std::time::{Duration, Instant};
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
-use super::board::{Board, Status, board};
+use super::board::{Board, MOST_DATABASES, Status, board};
 use super::guarded::transaction;
 use crate::front_door::{Keeper, Known, State};
-use crate::process::install_signal_handlers;
+use crate::process::{Restarts, install_signal_handlers, worker_of};
 
 /// How often new databases are looked for (CREATE DATABASE … TEMPLATE tells nobody).
 const NAP: Duration = Duration::from_secs(60);
 
-/// A worker that dies is started again after this, doubled each time up to the longest.
-const FIRST_RESTART: Duration = Duration::from_secs(1);
-const LONGEST_RESTART: Duration = Duration::from_secs(300);
-
-/// A worker that lived this long died of something new.
-const LIVED_WELL: Duration = Duration::from_secs(60);
+/// A worker that dies again and again is started this seldom.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// While a probe starts, its end is awaited in such steps: the launcher starts one at a time.
 const STEP: Duration = Duration::from_millis(100);
 
 struct Watched {
     worker: Option<DynamicBackgroundWorker>,
-    started_at: Instant,
-    restart_at: Instant,
-    backoff: Duration,
+    restarts: Restarts,
 }
 
 struct Launcher {
@@ -108,17 +102,12 @@ impl Launcher {
             let Some(worker) = &watched.worker else { continue };
             let Err(BackgroundWorkerStatus::Stopped) = worker.pid() else { continue };
             watched.worker = None;
-            if watched.started_at.elapsed() >= LIVED_WELL {
-                watched.backoff = FIRST_RESTART;
-            }
+            let now = Instant::now();
             match self.board.slot(database).map(|slot| slot.status()) {
                 Some(Status::NotNeeded) => drop(self.not_needed.insert(database)),
                 // Stopped on purpose: it may start again at once.
-                Some(Status::Stopped) => watched.restart_at = Instant::now(),
-                _ => {
-                    watched.restart_at = Instant::now() + watched.backoff;
-                    watched.backoff = (watched.backoff * 2).min(LONGEST_RESTART);
-                }
+                Some(Status::Stopped) => watched.restarts.forgive(now),
+                _ => drop(watched.restarts.note_end(now)),
             }
         }
         let (board, not_needed) = (self.board, &self.not_needed);
@@ -150,32 +139,34 @@ impl Launcher {
             }
             !gone
         });
-        for &database in databases.keys() {
-            if !self.not_needed.contains(&database) {
-                self.watch(database);
-            }
-        }
+        let wanted = databases.keys().filter(|database| !self.not_needed.contains(database));
+        let wanted: Vec<u32> = wanted.copied().collect();
+        let left_out = wanted.into_iter().filter(|&database| !self.watch(database)).count();
+        self.note_left_out(left_out);
         self.databases = databases;
     }
 
-    fn watch(&mut self, database: u32) {
+    fn note_left_out(&mut self, databases: usize) {
+        self.board.set_left_out(databases);
+        if databases > 0 && !self.said_full {
+            warning!(
+                "whaply: more than {MOST_DATABASES} databases: the others get no reply worker"
+            );
+            self.said_full = true;
+        }
+    }
+
+    /// Whether the database has a place on the board.
+    fn watch(&mut self, database: u32) -> bool {
         if self.watched.contains_key(&database) {
-            return;
+            return true;
         }
         if self.board.assign(database).is_none() {
-            if !self.said_full {
-                warning!(
-                    "whaply: more than {} databases: the others get no reply worker",
-                    super::board::MOST_DATABASES
-                );
-                self.said_full = true;
-            }
-            return;
+            return false;
         }
-        let now = Instant::now();
-        let watched =
-            Watched { worker: None, started_at: now, restart_at: now, backoff: FIRST_RESTART };
-        self.watched.insert(database, watched);
+        let restarts = Restarts::new(LONGEST_WAIT, Instant::now());
+        self.watched.insert(database, Watched { worker: None, restarts });
+        true
     }
 
     /// Starts one worker: a database without the extension occupies a slot for a moment only.
@@ -183,22 +174,26 @@ impl Launcher {
         if self.watched.iter().any(|(&database, watched)| self.is_starting(database, watched)) {
             return;
         }
+        let (board, now) = (self.board, Instant::now());
         let due = |(database, watched): &(&u32, &mut Watched)| {
-            let status = self.board.slot(**database).map(|slot| slot.status());
+            let status = board.slot(**database).map(|slot| slot.status());
             watched.worker.is_none()
-                && watched.restart_at <= Instant::now()
+                && watched.restarts.is_due(now)
                 && status == Some(Status::Starting)
         };
         let Some((&database, watched)) = self.watched.iter_mut().find(due) else { return };
-        watched.started_at = Instant::now();
-        match builder(database).load_dynamic() {
+        watched.restarts.note_start(now);
+        let started = builder(database).load_dynamic();
+        if let Some(slot) = board.slot(database) {
+            slot.set_without_process(started.is_err());
+        }
+        match started {
             Ok(worker) => watched.worker = Some(worker),
             Err(_) => {
                 warning!(
                     "whaply: no background worker slot is free for database {database}: raise max_worker_processes"
                 );
-                watched.restart_at = Instant::now() + watched.backoff;
-                watched.backoff = (watched.backoff * 2).min(LONGEST_RESTART);
+                watched.restarts.put_off(now);
             }
         }
     }
@@ -214,13 +209,13 @@ impl Launcher {
         let busy = self.watched.iter().any(|(&database, watched)| {
             let status = self.board.slot(database).map(|slot| slot.status());
             status == Some(Status::Starting)
-                && (watched.worker.is_some() || watched.restart_at <= now)
+                && (watched.worker.is_some() || watched.restarts.is_due(now))
         });
         if busy {
             return STEP;
         }
         let restarts = self.watched.values().filter(|watched| watched.worker.is_none());
-        let waits = restarts.map(|watched| watched.restart_at.saturating_duration_since(now));
+        let waits = restarts.map(|watched| watched.restarts.until_due(now));
         let waits = waits.filter(|wait| !wait.is_zero()).chain(self.keeper.until_next(now));
         waits.min().unwrap_or(NAP).min(NAP)
     }
@@ -245,18 +240,9 @@ impl Launcher {
     }
 }
 
-/// A reply worker for one database. The launcher restarts it itself: one with a restart time would
-/// survive a crash of the server beside the new one that the launcher then starts.
+/// A reply worker for one database.
 pub fn builder(database: u32) -> BackgroundWorkerBuilder {
-    BackgroundWorkerBuilder::new("whaply reply worker")
-        .set_type("whaply reply worker")
-        .set_library("whaply")
-        .set_function("whaply_reply_worker")
-        .set_argument(Some(pg_sys::Datum::from(database)))
-        .enable_spi_access()
-        .set_restart_time(None)
-        // SAFETY: reads a global of this process.
-        .set_notify_pid(unsafe { pg_sys::MyProcPid })
+    worker_of(database, "whaply reply worker", "whaply_reply_worker")
 }
 
 /// The databases that can be connected to, without templates.

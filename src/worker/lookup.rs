@@ -5,16 +5,19 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 
+use super::chat_lock::{self, Locked};
 use super::jobs::{Job, SendClaim};
 use super::places::{Server, Side};
-use super::record::Recorded;
+use super::results::Recorded;
 use super::send;
+use super::sent::{self, Confirmed};
 use super::terms::Terms;
 use crate::conversation::trace::{CLOCK_SLACK, Kept, Trace, look_for};
 use crate::conversation::{OnUncertain, retry};
 use crate::error::Result;
 use crate::evolution::{FoundMessage, SentMessage};
 use crate::store::deliveries::{self, Delivery};
+use crate::store::many_deliveries::Held;
 use crate::store::tenants::{self, Assistant};
 use crate::store::{chat_aliases, processed_events};
 
@@ -28,7 +31,8 @@ const LONGEST_LOOK: i32 = 5;
 /// Begins a look, and puts off the next one, so that it is not begun twice.
 pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
     let Terms { defaults, limits, now, .. } = terms;
-    let Some((delivery, session)) = send::lock(id, &["uncertain"])? else { return Ok(None) };
+    let found = chat_lock::lock(&[id], &["uncertain"])?.deliveries.into_values().next();
+    let Some(Held { delivery, session, .. }) = found else { return Ok(None) };
     let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
         return Ok(None);
     };
@@ -64,16 +68,15 @@ pub fn ended(
     terms: Terms<'_>,
 ) -> Result<Recorded> {
     let Terms { defaults, limits, now, .. } = terms;
-    if deliveries::find(claim.delivery_id, &["uncertain"])?.is_none() {
-        return Ok(Recorded::Done);
-    }
-    let Some((delivery, _)) = send::lock(claim.delivery_id, &["uncertain"])? else {
+    let Locked { deliveries, held } = chat_lock::lock(&[claim.delivery_id], &["uncertain"])?;
+    if !held.is_empty() {
         return Ok(Recorded::Held);
-    };
-    if delivery.attempt != claim.attempt {
-        // A look at an attempt of before says nothing of this one.
-        return Ok(Recorded::Done);
     }
+    let delivery = deliveries.into_values().map(|one| one.delivery).next();
+    // A look at an attempt of before says nothing of this one.
+    let Some(delivery) = delivery.filter(|delivery| delivery.attempt == claim.attempt) else {
+        return Ok(Recorded::Done);
+    };
     let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, defaults)? else {
         return Ok(Recorded::Done);
     };
@@ -107,6 +110,18 @@ pub fn ended(
     Ok(Recorded::Done)
 }
 
+/// PostgreSQL never takes what a look has shown: a person must look. Whether that could be written.
+pub fn refused(claim: SendClaim, error: &str, terms: Terms<'_>) -> Result<bool> {
+    let Locked { deliveries, held } = chat_lock::lock(&[claim.delivery_id], &["uncertain"])?;
+    for found in deliveries.into_values().filter(|one| one.delivery.attempt == claim.attempt) {
+        let delivery = found.delivery;
+        if let Some(assistant) = tenants::assistant(delivery.chat.tenant_id, terms.defaults)? {
+            send::hold(&delivery, &assistant, error, terms.now)?;
+        }
+    }
+    Ok(held.is_empty())
+}
+
 /// The echo of the message has come: the surest sign, and it needs no look.
 pub fn confirmed_by_echo(
     delivery: &Delivery,
@@ -118,8 +133,7 @@ pub fn confirmed_by_echo(
     else {
         return Ok(false);
     };
-    let message = SentMessage { message_id, jid: None, sent_at: None };
-    send::confirmed(delivery, assistant, &message, now)?;
+    confirmed(delivery, assistant, SentMessage { message_id, jid: None, sent_at: None }, now)?;
     Ok(true)
 }
 
@@ -151,7 +165,18 @@ fn found(
         .iter()
         .find(|message| message.id == message_id)
         .and_then(|message| message.sent_at);
-    send::confirmed(delivery, assistant, &SentMessage { message_id, jid: None, sent_at }, now)
+    confirmed(delivery, assistant, SentMessage { message_id, jid: None, sent_at }, now)
+}
+
+/// Without a JID there is no other chat that somebody could hold.
+fn confirmed(
+    delivery: &Delivery,
+    assistant: &Assistant,
+    message: SentMessage,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let one = Confirmed { delivery: delivery.clone(), assistant, message: &message };
+    sent::confirm(vec![one], now).map(drop)
 }
 
 fn absent(delivery: &Delivery, assistant: &Assistant, now: DateTime<Utc>) -> Result<()> {

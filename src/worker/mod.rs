@@ -2,6 +2,7 @@
 //! that claims, calls models and Evolution on threads, and records. Only the main thread of a
 //! worker touches PostgreSQL; no transaction is ever open across a call.
 
+mod answers;
 pub mod arrivals;
 pub mod board;
 mod chat_lock;
@@ -10,6 +11,7 @@ mod claim;
 mod claims;
 mod cooldowns;
 mod due;
+mod endings;
 mod instances;
 mod jobs;
 mod keys;
@@ -18,17 +20,14 @@ mod line;
 mod lookup;
 mod modes;
 mod places;
-mod plain_answers;
-mod plain_claims;
-mod plain_sends;
 mod pool;
 mod process;
-mod record;
 mod refused;
 mod register;
 mod results;
 mod rounds;
 mod send;
+mod sent;
 mod terms;
 mod unverified;
 mod wake;
@@ -38,6 +37,6 @@ use crate::process::guarded;
 pub use keys::{parse_url, read_source};
 pub use pool::most_calls as most_open_files;
 pub use register::{
-    at_preload, extension_created, is_preloaded, start, status, stop, wait_at_most,
+    at_preload, extension_created, is_preloaded, listening, start, status, stop, wait_at_most,
 };
 pub use wake::{wake_at_commit, wake_at_commit_for, wake_launcher_at_commit};

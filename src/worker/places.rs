@@ -74,6 +74,13 @@ impl Places {
         true
     }
 
+    /// A place that was taken for a call that is not made.
+    pub fn give_back(&self, server: Server) {
+        if let Some(held) = self.held.borrow_mut().get_mut(&server) {
+            *held = held.saturating_sub(1);
+        }
+    }
+
     /// The tenants that need not be looked at: their servers are full.
     pub fn waiting(&self, side: Side) -> Vec<i32> {
         let now = Instant::now();
@@ -150,5 +157,14 @@ mod tests {
         places.count(&HashMap::from([(slow, 1)]));
         assert!(places.waiting(Side::Model).is_empty());
         assert!(places.take(Side::Model, slow, 1));
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_is_there_for_the_next_call() {
+        let places = Places::new(4);
+        let server = server("http://a.example");
+        assert_eq!(take_all(&places, server), 2);
+        places.give_back(server);
+        assert_eq!(take_all(&places, server), 1);
     }
 }

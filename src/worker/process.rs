@@ -13,7 +13,7 @@ use super::guarded::transaction;
 use super::pool::{Pool, most_calls};
 use super::rounds::{Next, Rounds};
 use crate::net::{Caller, Limits};
-use crate::process::{install_signal_handlers, pin_settings, wait_for_event};
+use crate::process::{Sleep, install_signal_handlers, memory, pin_settings};
 use crate::settings;
 use crate::store::extension::{self, Presence};
 
@@ -26,6 +26,7 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
     // Before the settings are pinned: this wait may be long.
     super::register::wait_for_creating_transaction();
     pin_settings();
+    memory::keep_no_large_pieces();
     if has_nothing_to_do(database) || !become_the_worker() {
         return;
     }
@@ -114,6 +115,7 @@ fn become_the_worker() -> bool {
 fn run(rounds: &mut Rounds) {
     // SAFETY: reads a global of this process.
     let slot = slot_of(unsafe { pg_sys::MyDatabaseId });
+    let sleep = Sleep::on(rounds.fd());
     loop {
         if is_stopped() {
             return;
@@ -128,7 +130,7 @@ fn run(rounds: &mut Rounds) {
         if let Some(slot) = slot {
             slot.sleep_until((Utc::now() + wait).timestamp_micros());
         }
-        wait_for_event(rounds.fd(), wait);
+        sleep.until_event(wait);
         // SAFETY: main thread, no transaction open. Interrupts end the process here (SIGTERM), or
         // absorb the barriers that DROP DATABASE of any database waits for.
         unsafe {
@@ -165,6 +167,8 @@ fn take_place(database: pg_sys::Oid) {
     }
 }
 
+/// # Safety
+/// Called by PostgreSQL when this process ends, on its main thread; `database` is the OID given with it.
 #[pg_guard]
 unsafe extern "C-unwind" fn leave_place(_code: i32, database: pg_sys::Datum) {
     if let Some(slot) = board().and_then(|board| board.slot(database.value() as u32)) {

@@ -7,11 +7,13 @@ use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::pg_shmem_init;
 use pgrx::prelude::*;
 
-use super::board::{self, BOARD, Status, board};
+use super::board::{self, BOARD, Board, Status, board};
 use super::guarded;
 use super::launcher;
 use crate::error::{Error, Result};
+use crate::front_door::{self, Listening};
 use crate::refusals;
+use crate::settings;
 use crate::store::extension;
 
 /// How long `start_worker` and `stop_worker` wait for the process.
@@ -113,6 +115,16 @@ pub fn status() -> Result<(Status, Option<i32>)> {
     let slot = board().and_then(|board| board.slot(this_database()));
     let noted = slot.map_or(Status::NotNeeded, |slot| slot.status());
     Ok((if pid.is_some() && noted != Status::Stopped { Status::Running } else { noted }, pid))
+}
+
+/// What is known of the listener.
+pub fn listening() -> Listening {
+    // SAFETY: reads the state of the server that every process may read.
+    let is_standby = unsafe { pg_sys::RecoveryInProgress() };
+    let is_wanted = settings::front_door().listen.is_some();
+    let board = board();
+    let has_process = board.is_some_and(|board| board.listener().pid() != 0);
+    front_door::listening(is_wanted, is_standby, board.map(Board::listening), has_process)
 }
 
 /// Called by CREATE EXTENSION: the worker starts when it commits. Preloaded, the launcher is told;

@@ -13,14 +13,13 @@ use super::arrivals::Arrivals;
 use super::chores::Chores;
 use super::claims::Claims;
 use super::cooldowns::Cooldowns;
-use super::due::{self, Due, PassedOver};
+use super::due::{self, PassedOver};
 use super::guarded::transaction;
 use super::instances::InstanceSetUps;
 use super::jobs::{Done, Job};
 use super::line::{Doubts, LineChecks};
 use super::places::{self, Places};
 use super::pool::Pool;
-use super::record::Recorded;
 use super::refused::{self, RefusedPosts};
 use super::results;
 use super::terms::Terms;
@@ -42,6 +41,8 @@ const AFTER_AN_ERROR: Duration = Duration::from_secs(1);
 /// been one. While somebody holds some of it, more often.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(10);
 const RECOVERY_RETRY: Duration = Duration::from_secs(1);
+
+mod singly;
 
 pub struct Rounds {
     pool: Pool,
@@ -150,7 +151,7 @@ impl Rounds {
             if arrived.is_empty() {
                 commits::commit_without_waiting();
             }
-            round.held = results::write_all(arrived, terms)?;
+            round.held = results::write(arrived, terms)?;
             echo::settle_all(terms.now)?;
             round.next_pause_end = upkeep::end_due_pauses(&defaults, terms.now)?;
             let passed_over = PassedOver::now(cooldowns, places);
@@ -288,63 +289,20 @@ impl Rounds {
         }
     }
 
-    /// A round failed: all of it once more, each thing alone. A result is kept until it is written.
-    fn run_singly(&mut self, arrived: Vec<Done>, limits: &WorkerLimits) {
-        let defaults = settings::behaviour();
-        let (cooldowns, doubts) = (Rc::clone(&self.cooldowns), Rc::clone(&self.doubts));
-        let places = Rc::clone(&self.places);
-        let terms = || Terms {
-            defaults: &defaults,
-            limits,
-            cooldowns: &cooldowns,
-            doubts: &doubts,
-            places: &places,
-            now: Utc::now(),
-        };
-        for done in arrived {
-            match self.alone(|_| results::write(&done, terms())) {
-                Some(Recorded::Done) => self.claims.forget(&done),
-                Some(Recorded::Held) | None => self.claims.unrecorded.push(done),
-            }
-        }
-        self.maintain(limits);
-        self.alone(|_| echo::settle_all(Utc::now()));
-        let (free, models) = (self.may_begin(limits), self.models_may_take(limits));
-        let passed_over = PassedOver::now(&cooldowns, &places);
-        let due = self.alone(|_| due::list(free, models, passed_over.bounds(&defaults)));
-        let due: Vec<Due> = due.unwrap_or_default();
-        for due in due {
-            if self.may_begin(limits) > 0
-                && let Some(Some(job)) = self.alone(|_| due.begin(terms()))
-            {
-                self.start(job);
-            }
-        }
-        let left = self.may_begin(limits);
-        let asks =
-            self.alone(|rounds| rounds.lines.begin_due(left, &doubts, &places, &defaults, limits));
-        for job in asks.unwrap_or_default() {
-            self.start(job);
-        }
-        let left = self.may_begin(limits);
-        let set_ups = self.alone(|rounds| rounds.instances.begin_due(left, limits));
-        for job in set_ups.unwrap_or_default() {
-            self.start(job);
-        }
-    }
-
     /// One step in a transaction of its own. None: it failed, or the tables are not to be had.
     fn alone<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Option<T> {
+        self.try_alone(step).ok().flatten()
+    }
+
+    /// [`Self::alone`] for whoever wants to know why; the error has been reported.
+    fn try_alone<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
         let done = transaction(|| match extension::presence(self.extension)? {
             Presence::Ready => step(self).map(Some),
             Presence::Locked | Presence::OtherVersion | Presence::Replaced | Presence::Gone => {
                 Ok(None)
             }
         });
-        done.unwrap_or_else(|error| {
-            self.report(&error.to_string());
-            None
-        })
+        done.inspect_err(|error| self.report(&error.to_string()))
     }
 
     /// One line for each pair of versions. The update is found by polling: its commit wakes nobody.

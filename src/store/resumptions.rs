@@ -1,0 +1,122 @@
+//! Table `sessions`, many at a time: pauses that end because a person says so of all, or by the clock.
+
+use chrono::{DateTime, Utc};
+
+use super::Chat;
+use super::sql;
+use crate::error::Result;
+
+/// What a statement has resumed.
+pub struct Resumed {
+    pub count: i64,
+    /// Those whose tenants want what was asked meanwhile to be answered.
+    pub with_questions: Vec<Chat>,
+}
+
+/// Ends the pauses that a condition names, in this order and with these locks. One row tells how many,
+/// the others whose tenants have answer_after_pause, whose default is the parameter `$answers`.
+macro_rules! resume_where {
+    ($answers:literal, $from:literal, $lock:literal) => {
+        concat!(
+            "WITH resumed AS ( \
+                 UPDATE whaply.sessions r \
+                    SET is_paused = false, pause_reason = NULL, paused_until = NULL, updated_at = clock_timestamp() \
+                  WHERE r.id = ANY (ARRAY(SELECT s.id FROM ",
+            $from,
+            " ",
+            $lock,
+            ")) RETURNING r.tenant_id, r.chat_id) \
+             SELECT count(*), NULL::integer, NULL::text FROM resumed \
+              UNION ALL \
+             SELECT 0, r.tenant_id, r.chat_id::text FROM resumed r JOIN whaply.tenants t ON t.id = r.tenant_id \
+              WHERE coalesce(t.answer_after_pause, ",
+            $answers,
+            ")"
+        )
+    };
+}
+
+fn resumed(sql: &'static str, args: &[sql::Arg<'_>]) -> Result<Resumed> {
+    let rows = sql::query_by_index(sql, args, |row| {
+        Ok((row.get::<i64>(1)?, row.find::<i32>(2)?, row.find::<String>(3)?))
+    })?;
+    Ok(Resumed {
+        count: rows.iter().map(|(count, ..)| count).sum(),
+        with_questions: rows
+            .into_iter()
+            .filter_map(|(_, tenant_id, chat_id)| {
+                Some(Chat { tenant_id: tenant_id?, chat_id: chat_id? })
+            })
+            .collect(),
+    })
+}
+
+/// Resumes every session of a tenant that is paused for this reason.
+pub fn resume_all(tenant_id: i32, reason: &str, answers: bool) -> Result<Resumed> {
+    resumed(
+        resume_where!(
+            "$3",
+            "whaply.sessions s WHERE s.tenant_id = $1 AND s.is_paused AND s.pause_reason = $2",
+            "ORDER BY s.id FOR NO KEY UPDATE OF s"
+        ),
+        &[tenant_id.into(), reason.into(), answers.into()],
+    )
+}
+
+/// Resumes where no human has spoken for this many hours. A manual pause is a hold and stays; rows
+/// that somebody holds are left for the next time.
+pub fn resume_silent(hours: f64, answers: bool) -> Result<Resumed> {
+    resumed(
+        resume_where!(
+            "$2",
+            "whaply.sessions s \
+              WHERE s.is_paused = true AND s.last_human_at < now() - make_interval(secs => $1 * 3600) \
+                AND s.paused_until IS NULL \
+                AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))",
+            "ORDER BY s.last_human_at FOR NO KEY UPDATE OF s SKIP LOCKED"
+        ),
+        &[hours.into(), answers.into()],
+    )
+}
+
+/// The same with each tenant's own `auto_resume_after`, this many seconds where it has none; the
+/// longest silence first, so many chats at most.
+pub fn resume_silent_by_tenant(seconds: f64, answers: bool, at_most: i64) -> Result<Resumed> {
+    resumed(
+        resume_where!(
+            "$2",
+            "whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id \
+              WHERE s.is_paused = true AND s.paused_until IS NULL \
+                AND s.last_human_at < now() - (SELECT least(min(auto_resume_after), make_interval(secs => $1)) \
+                                                 FROM whaply.tenants) \
+                AND s.last_human_at < now() - coalesce(t.auto_resume_after, make_interval(secs => $1)) \
+                AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))",
+            "ORDER BY s.last_human_at LIMIT $3 FOR NO KEY UPDATE OF s SKIP LOCKED"
+        ),
+        &[seconds.into(), answers.into(), at_most.into()],
+    )
+}
+
+/// Resumes where the pause had an end and it has passed, so many chats at most (None: all).
+pub fn resume_expired(answers: bool, at_most: Option<i64>) -> Result<Resumed> {
+    resumed(
+        resume_where!(
+            "$1",
+            "whaply.sessions s WHERE s.is_paused AND s.paused_until <= clock_timestamp()",
+            "ORDER BY s.paused_until LIMIT $2 FOR NO KEY UPDATE OF s SKIP LOCKED"
+        ),
+        &[answers.into(), at_most.into()],
+    )
+}
+
+/// When the next pause with an end is over, of the tenants of this database.
+pub fn next_pause_end() -> Result<Option<DateTime<Utc>>> {
+    let next = sql::query_one(
+        "SELECT s.paused_until FROM whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id \
+          WHERE s.is_paused AND s.paused_until IS NOT NULL AND t.home = whaply.home_id() \
+          ORDER BY s.paused_until LIMIT 1",
+        &[],
+        |row| row.find_time(1),
+    )?;
+    Ok(next.flatten())
+}
