@@ -2,7 +2,7 @@
 //! customers write are taken together, whatever they are; everything else is taken singly, as if it were
 //! alone. Events of one chat keep the order in which they came; chats have no order among each other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -14,10 +14,10 @@ use super::written::{Aside, Written};
 use super::{Outcome, single};
 use crate::error::{Error, Result};
 use crate::settings;
-use crate::store::arrivals::{self, Arriving};
-use crate::store::processed_events::Seen;
-use crate::store::tenants::{self, Tenant};
-use crate::store::{Chat, chat_aliases, customers, messages, sessions::Session};
+use crate::store::arrivals::Arriving;
+use crate::store::processed_events::{self, Seen};
+use crate::store::tenants::{self, Tenant, Tenants};
+use crate::store::{Chat, chat_aliases, customers, messages};
 use crate::webhook::{Body, Message, Payload};
 
 /// What became of each event, at its place; None: not yet told.
@@ -31,42 +31,76 @@ pub fn ingest_all(payloads: &[Payload], now: DateTime<Utc>) -> Vec<Result<Outcom
     {
         return vec![single::take(alone, now)];
     }
-    take_all(payloads, now).unwrap_or_else(|error| {
-        let reason = error.to_string();
-        payloads.iter().map(|_| Err(Error::Internal(reason.clone()))).collect()
-    })
+    let instances: BTreeSet<&str> =
+        payloads.iter().map(|payload| payload.envelope.instance.as_str()).collect();
+    let instances: Vec<&str> = instances.into_iter().collect();
+    match tenants::of_instances(&instances, &settings::behaviour()) {
+        Ok(tenants) => ingest_all_with(&tenants, payloads, now),
+        Err(error) => all_failed(payloads, &error),
+    }
 }
 
-fn take_all(payloads: &[Payload], now: DateTime<Utc>) -> Result<Vec<Result<Outcome>>> {
-    let asked: Vec<Arriving<'_>> = payloads.iter().map(arriving).collect();
-    let (tenants, known) = arrivals::look_up(&asked, &settings::behaviour())?;
+/// [`ingest_all`] for whoever has read the tenants already, in this transaction: those of all these events.
+/// Where an instance is not among them, no tenant has it.
+pub fn ingest_all_with(
+    tenants: &Tenants,
+    payloads: &[Payload],
+    now: DateTime<Utc>,
+) -> Vec<Result<Outcome>> {
+    take_all(tenants, payloads, now).unwrap_or_else(|error| all_failed(payloads, &error))
+}
+
+fn all_failed(payloads: &[Payload], error: &Error) -> Vec<Result<Outcome>> {
+    let reason = error.to_string();
+    payloads.iter().map(|_| Err(Error::Internal(reason.clone()))).collect()
+}
+
+fn take_all(
+    tenants: &Tenants,
+    payloads: &[Payload],
+    now: DateTime<Utc>,
+) -> Result<Vec<Result<Outcome>>> {
     let mut told: Told = payloads.iter().map(|_| None).collect();
     let mut events = Vec::with_capacity(payloads.len());
-    for ((at, payload), known) in payloads.iter().enumerate().zip(known) {
-        match known.tenant.and_then(|tenant| tenants.get(tenant)) {
-            Some(tenant) => events.push(Event::new(at, tenant, payload, known.seen)?),
+    for (at, payload) in payloads.iter().enumerate() {
+        let instance = &payload.envelope.instance;
+        match tenants.of_instance(instance) {
+            Some(tenant) => events.push(Event::new(at, tenant, payload)?),
             None => {
-                let instance = payload.envelope.instance.clone();
-                tell(&mut told, at, Err(Error::UnknownInstance { instance }));
+                tell(&mut told, at, Err(Error::UnknownInstance { instance: instance.clone() }));
             }
         }
     }
+    let names = look_up(&mut events)?;
     if events.iter().all(|event| event.way == Way::Again) {
         events.iter().for_each(|event| event.answer_again(&mut told));
     } else {
-        take_events(events, &mut told, now)?;
+        take_events(events, names, &mut told, now)?;
     }
     let in_order = told.into_iter().zip(payloads);
     Ok(in_order.map(|(told, payload)| told.unwrap_or_else(|| single::take(payload, now))).collect())
 }
 
-fn arriving(payload: &Payload) -> Arriving<'_> {
-    let message_id = match &payload.body {
-        Body::Message(message) => Some(message.id.as_str()),
-        _ => None,
-    };
-    let envelope = &payload.envelope;
-    Arriving { instance: &envelope.instance, event: &envelope.event, message_id }
+/// Looks up where the names of all events lead, and tells those that came before.
+fn look_up(events: &mut [Event<'_>]) -> Result<Names> {
+    let messages = events.iter().enumerate();
+    let (places, arriving): (Vec<usize>, Vec<Arriving<'_>>) =
+        messages.filter_map(|(at, event)| Some((at, event.arriving()?))).unzip();
+    let calls = events.iter().filter_map(|event| event.calls.as_ref());
+    let (names, seen) = Names::look_up(calls, &arriving)?;
+    if seen.is_empty() {
+        return Ok(names);
+    }
+    let at = |places: &[usize], place: usize| places.get(place).copied();
+    let places: Vec<usize> = seen.iter().filter_map(|&place| at(&places, place)).collect();
+    let again: Vec<Arriving<'_>> =
+        seen.iter().filter_map(|&place| arriving.get(place).copied()).collect();
+    for (place, seen) in processed_events::seen_all(&again)? {
+        if let Some(event) = at(&places, place).and_then(|at| events.get_mut(at)) {
+            event.came_before(seen);
+        }
+    }
+    Ok(names)
 }
 
 pub fn tell(told: &mut Told, at: usize, outcome: Result<Outcome>) {
@@ -87,14 +121,8 @@ struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    fn new(
-        at: usize,
-        tenant: &'a Tenant,
-        payload: &'a Payload,
-        seen: Option<Seen>,
-    ) -> Result<Self> {
+    fn new(at: usize, tenant: &'a Tenant, payload: &'a Payload) -> Result<Self> {
         let (way, calls) = match &payload.body {
-            _ if seen.is_some() => (Way::Again, None),
             Body::Message(message) => match way_of(tenant, payload, message) {
                 Way::Aside(action) => (Way::Aside(action), None),
                 way => (way, Some(Calls::of(tenant, message))),
@@ -105,7 +133,17 @@ impl<'a> Event<'a> {
             }
             _ => (Way::Singly, None),
         };
-        Ok(Self { at, tenant, payload, way, calls, seen })
+        Ok(Self { at, tenant, payload, way, calls, seen: None })
+    }
+
+    fn arriving(&self) -> Option<Arriving<'a>> {
+        let message_id = &self.message()?.id;
+        let event = &self.payload.envelope.event;
+        Some(Arriving { tenant_id: self.tenant.id, message_id, event })
+    }
+
+    fn came_before(&mut self, seen: Seen) {
+        (self.way, self.calls, self.seen) = (Way::Again, None, Some(seen));
     }
 
     /// Answers what came before as it was answered then.
@@ -142,8 +180,8 @@ impl<'a> Event<'a> {
         let id = id.map(|id| Key::Message(self.tenant.id, id));
         let seen_in = self.seen.iter().filter_map(|seen| seen.chat_id.as_deref());
         let names = self.calls.iter().flat_map(|calls| {
-            let sessions = names.sessions(calls);
-            calls.writings.iter().map(String::as_str).chain(sessions)
+            let chats = names.chats(calls).into_keys();
+            calls.writings.iter().map(String::as_str).chain(chats)
         });
         let chats = names.chain(seen_in).map(|name| Key::Chat(self.tenant.id, name));
         id.into_iter().chain(chats).collect()
@@ -157,10 +195,15 @@ enum Key<'a> {
 }
 
 /// Takes what can be taken together.
-fn take_events(mut events: Vec<Event<'_>>, told: &mut Told, now: DateTime<Utc>) -> Result<()> {
+fn take_events(
+    mut events: Vec<Event<'_>>,
+    mut names: Names,
+    told: &mut Told,
+    now: DateTime<Utc>,
+) -> Result<()> {
     take_whole_tenants(&mut events, told, now);
     open_lines(&events, now)?;
-    let names = Names::look_up(events.iter().filter_map(|event| event.calls.as_ref()))?;
+    names.reserve_new(events.iter().filter_map(|event| event.calls.as_ref()))?;
     let (mut asides, mut chats) = (Vec::new(), Vec::new());
     for group in groups(events.iter().map(|event| event.keys(&names))) {
         let group = group.iter().filter_map(|&at| events.get(at));
@@ -182,10 +225,9 @@ fn take_events(mut events: Vec<Event<'_>>, told: &mut Told, now: DateTime<Utc>) 
     if chats.is_empty() && asides.is_empty() {
         return Ok(());
     }
-    let sessions = if chats.is_empty() { HashMap::new() } else { lock(&events, &names, &chats)? };
-    stay_plain(&mut chats, &sessions)?;
+    lock(&events, &names, &mut chats)?;
     for chat in &mut chats {
-        chat.decide(sessions.get(&chat.chat), now);
+        chat.decide(now);
     }
     make_known(&mut chats)?;
     Written::of(&chats, &asides)?.tell(&chats, &asides, told, now)
@@ -241,7 +283,7 @@ fn asides_of<'a>(group: &[&Event<'a>]) -> Option<Vec<Aside<'a>>> {
 /// The chat of a group of events, if it is plain.
 fn plain_chat_of<'a>(
     group: &[&'a Event<'a>],
-    names: &Names,
+    names: &'a Names,
     now: DateTime<Utc>,
 ) -> Option<PlainChat<'a>> {
     let said = group.iter().map(|event| match (event.way, event.message(), &event.calls) {
@@ -253,56 +295,30 @@ fn plain_chat_of<'a>(
     PlainChat::find(group.first()?.tenant, said.collect::<Option<Vec<_>>>()?, names)
 }
 
-/// Locks every session that the batch has to do with, those of events that are taken singly too: then
-/// nobody waits for another batch while it holds a session. Those of plain chats learn what was said.
-fn lock(
-    events: &[Event<'_>],
-    names: &Names,
-    chats: &[PlainChat<'_>],
-) -> Result<HashMap<Chat, Session>> {
-    let known: BTreeMap<(i32, &str), &PlainChat<'_>> = chats
-        .iter()
-        .filter(|chat| chat.is_known)
-        .map(|chat| ((chat.tenant.id, chat.chat.chat_id.as_str()), chat))
-        .collect();
-    let calls = events.iter().filter_map(|event| event.calls.as_ref());
-    let wanted = calls
-        .flat_map(|calls| names.sessions(calls).into_iter().map(|name| (calls.tenant_id, name)));
-    let others: BTreeSet<(i32, &str)> = wanted.filter(|chat| !known.contains_key(chat)).collect();
-    let mut sessions = Vec::new();
-    if !others.is_empty() {
-        let named = |(tenant_id, name): (i32, &str)| Chat { tenant_id, chat_id: name.to_owned() };
-        sessions = customers::lock_all(&others.into_iter().map(named).collect::<Vec<_>>())?;
-    }
-    let wrote: Vec<_> = known.values().filter_map(|chat| chat.wrote()).collect();
-    if !wrote.is_empty() {
-        sessions.extend(customers::wrote_again(&wrote)?);
-    }
-    Ok(sessions.into_iter().map(|session| (session.chat.clone(), session)).collect())
-}
-
-/// Under the locks: what has changed since the names were looked up, or takes more than the session's
-/// row, is left to be taken singly. What stays learns of its open reply.
-fn stay_plain(chats: &mut Vec<PlainChat<'_>>, sessions: &HashMap<Chat, Session>) -> Result<()> {
-    chats.retain(|chat| {
-        let session = sessions.get(&chat.chat);
-        let is_plain = |session| chat.can_be_decided_by(session) && chat.led().is_some();
-        !chat.is_known || session.is_some_and(is_plain)
-    });
-    let known = chats.iter().filter(|chat| chat.is_known);
-    let led: Vec<_> = known.filter_map(PlainChat::led).collect();
-    if led.is_empty() {
+/// Locks every session that plain chats and events beside them have to do with, those that are taken singly
+/// too: then nobody waits for another batch while it holds a session. Those of plain chats learn what was
+/// said; what has changed since it was read is left to be taken singly.
+fn lock(events: &[Event<'_>], names: &Names, chats: &mut Vec<PlainChat<'_>>) -> Result<()> {
+    if chats.is_empty() {
         return Ok(());
     }
-    let mut standing = customers::standing(&led)?.into_iter();
-    chats.retain_mut(|chat| {
-        if !chat.is_known {
-            return true;
-        }
-        let Some(standing) = standing.next() else { return false };
-        chat.open_reply = standing.open_reply;
-        !standing.has_moved
-    });
+    let known = chats.iter().filter(|chat| chat.known.is_some());
+    let known: BTreeMap<(i32, &str), &PlainChat<'_>> =
+        known.map(|chat| ((chat.tenant.id, chat.chat.chat_id.as_str()), chat)).collect();
+    let calls = events.iter().filter_map(|event| event.calls.as_ref());
+    let wanted =
+        calls.flat_map(|calls| names.chats(calls).into_keys().map(|name| (calls.tenant_id, name)));
+    let others: BTreeSet<(i32, &str)> = wanted.filter(|chat| !known.contains_key(chat)).collect();
+    if !others.is_empty() {
+        let named = |(tenant_id, name): (i32, &str)| Chat { tenant_id, chat_id: name.to_owned() };
+        customers::lock_all(&others.into_iter().map(named).collect::<Vec<_>>())?;
+    }
+    let wrote: Vec<_> = known.values().filter_map(|chat| chat.wrote()).collect();
+    if wrote.is_empty() {
+        return Ok(());
+    }
+    let took = customers::wrote_again(&wrote)?;
+    chats.retain(|chat| chat.known.is_none() || took.contains(&chat.chat));
     Ok(())
 }
 
@@ -317,11 +333,11 @@ fn make_known(chats: &mut Vec<PlainChat<'_>>) -> Result<()> {
         chat_aliases::add_all(&names)?;
     }
     let new: Vec<_> =
-        chats.iter().filter(|chat| !chat.is_known).filter_map(PlainChat::wrote).collect();
+        chats.iter().filter(|chat| chat.known.is_none()).filter_map(PlainChat::wrote).collect();
     if new.is_empty() {
         return Ok(());
     }
     let mut made = customers::first_wrote(&new)?.into_iter();
-    chats.retain(|chat| chat.is_known || made.next().unwrap_or(false));
+    chats.retain(|chat| chat.known.is_some() || made.next().unwrap_or(false));
     Ok(())
 }

@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 
 use crate::conversation::{Action, debounce};
 use crate::error::Result;
+use crate::store::many_replies::{self, Which};
 use crate::store::replies::{self, End};
 use crate::store::tenants::Tenant;
-use crate::store::{Chat, deliveries, processed_events, questions};
+use crate::store::{Chat, deliveries, questions};
 
 /// A question came: the open reply will answer it too, or one is opened. Its id.
 pub fn queue(
@@ -55,6 +56,5 @@ pub fn ask_again(chat: &Chat, first_sent_at: DateTime<Utc>, due_at: DateTime<Utc
 
 /// Marks what a reply was to answer with how it ended; what no claim has read yet, too.
 pub fn close_questions(reply: &replies::Reply, action: Action) -> Result<()> {
-    processed_events::close_questions(&reply.chat, reply.id, reply.first_sent_at, true, action)?;
-    Ok(())
+    many_replies::close_questions(&[reply], Which::AndThoseUnread, action)
 }

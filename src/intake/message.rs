@@ -18,7 +18,8 @@ use crate::store::processed_events::Seen;
 use crate::store::sessions::Session;
 use crate::store::tenants::{self, Tenant};
 use crate::store::{
-    Chat, deliveries, late_echoes, messages, processed_events, replies, sessions, unverified,
+    Chat, deliveries, late_echoes, many_deliveries, messages, processed_events, replies, sessions,
+    unverified,
 };
 use crate::webhook::{Jid, Message, Payload};
 
@@ -262,17 +263,15 @@ impl Arrival<'_> {
     /// It was left to a person because nobody could tell that it was sent; its reply failed.
     fn was_sent_after_all(&self, delivery: &Delivery) -> Result<()> {
         let chat = &delivery.chat;
-        messages::store_own(
+        messages::store_own(&[OwnMessage {
             chat,
-            &OwnMessage {
-                message_id: &self.message.id,
-                text: &delivery.text,
-                sent_at: self.sent_at,
-                sender: delivery.kind.speaker(),
-                reply_id: delivery.reply_id,
-            },
-        )?;
-        deliveries::sent(delivery.id, &self.message.id)?;
+            message_id: &self.message.id,
+            text: &delivery.text,
+            sent_at: self.sent_at,
+            sender: delivery.kind.speaker(),
+            reply_id: delivery.reply_id,
+        }])?;
+        many_deliveries::sent(&[(delivery.id, &self.message.id)])?;
         let Some(reply_id) = delivery.reply_id else { return Ok(()) };
         if replies::was_sent_after_all(reply_id)? {
             let session = sessions::lock(chat)?;
@@ -308,7 +307,8 @@ impl Arrival<'_> {
         if sender == Sender::Customer {
             let name = self.message.push_name.as_deref();
             let jid = self.message.jid.as_str();
-            customers::wrote_again(&[Wrote { chat, sent_at: self.sent_at, jid, name }])?;
+            let wrote = Wrote { chat, sent_at: self.sent_at, jid, name, unchanged_since: None };
+            customers::wrote_again(&[wrote])?;
         }
         if decision.human_spoke {
             sessions::human_spoke(chat, self.sent_at)?;

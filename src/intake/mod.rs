@@ -23,7 +23,7 @@ mod tests;
 pub mod upkeep;
 mod written;
 
-pub use batch::ingest_all;
+pub use batch::{ingest_all, ingest_all_with};
 pub use chat::lock_today;
 
 use chrono::{DateTime, Utc};

@@ -1,12 +1,12 @@
 //! The names that a batch of messages gives to chats: looked up together, and those that nobody has used
 //! yet reserved together, before any session is locked.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::error::Result;
-use crate::store::Chat;
-use crate::store::chat_aliases::{self, Named};
+use crate::store::arrivals::{self, Arriving, Named, Standing};
 use crate::store::tenants::Tenant;
+use crate::store::{Chat, chat_aliases};
 use crate::webhook::{Jid, Message};
 
 use super::chat::writings;
@@ -36,36 +36,50 @@ impl<'a> Calls<'a> {
 }
 
 /// What is known of every name of a batch.
+#[derive(Default)]
 pub struct Names {
     /// By tenant and name.
     known: HashMap<i32, HashMap<String, Named>>,
 }
 
 impl Names {
-    /// Looks up what messages call their chats. A name that no chat has yet is reserved.
-    pub fn look_up<'a>(calls: impl Iterator<Item = &'a Calls<'a>> + Clone) -> Result<Self> {
-        let mut names = Self { known: HashMap::new() };
-        names.learn(calls.clone())?;
-        let new: Vec<&Calls<'_>> = calls.filter(|calls| names.has_new(calls)).collect();
-        if !new.is_empty() {
-            let reserved: BTreeSet<(i32, &str)> =
-                new.iter().flat_map(|calls| pairs(calls)).collect();
-            chat_aliases::reserve_all(&reserved.into_iter().collect::<Vec<_>>())?;
-            names.learn(new.into_iter())?;
-        }
-        Ok(names)
+    /// Looks up what messages call their chats, and which of `arriving` came before, by their places.
+    pub fn look_up<'a>(
+        calls: impl Iterator<Item = &'a Calls<'a>>,
+        arriving: &[Arriving<'_>],
+    ) -> Result<(Self, Vec<usize>)> {
+        let mut names = Self::default();
+        let seen = names.learn(calls, arriving)?;
+        Ok((names, seen))
     }
 
-    fn learn<'a>(&mut self, calls: impl Iterator<Item = &'a Calls<'a>>) -> Result<()> {
+    /// Names that no chat has yet are reserved, and looked up once more: another batch may have been first.
+    pub fn reserve_new<'a>(&mut self, calls: impl Iterator<Item = &'a Calls<'a>>) -> Result<()> {
+        let new: Vec<&Calls<'_>> = calls.filter(|calls| self.has_new(calls)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let reserved: BTreeSet<(i32, &str)> = new.iter().flat_map(|calls| pairs(calls)).collect();
+        chat_aliases::reserve_all(&reserved.into_iter().collect::<Vec<_>>())?;
+        self.learn(new.into_iter(), &[])?;
+        Ok(())
+    }
+
+    fn learn<'a>(
+        &mut self,
+        calls: impl Iterator<Item = &'a Calls<'a>>,
+        arriving: &[Arriving<'_>],
+    ) -> Result<Vec<usize>> {
         let asked: BTreeSet<(i32, &str)> = calls.flat_map(pairs).collect();
         let asked: Vec<(i32, &str)> = asked.into_iter().collect();
-        for (place, named) in chat_aliases::named_all(&asked)? {
+        let known = arrivals::look_up(&asked, arriving)?;
+        for (place, named) in known.names {
             if let Some((tenant_id, name)) = asked.get(place) {
                 let of_tenant = self.known.entry(*tenant_id).or_default();
                 of_tenant.insert((*name).to_owned(), named);
             }
         }
-        Ok(())
+        Ok(known.seen)
     }
 
     fn has_new(&self, calls: &Calls<'_>) -> bool {
@@ -76,10 +90,11 @@ impl Names {
         self.known.get(&tenant_id)?.get(name)
     }
 
-    /// The sessions that a message may belong to.
-    pub fn sessions<'s>(&'s self, calls: &Calls<'_>) -> BTreeSet<&'s str> {
+    /// The chats that a message may belong to, of those that have a session.
+    pub fn chats<'s>(&'s self, calls: &Calls<'_>) -> BTreeMap<&'s str, &'s Standing> {
         let named = calls.writings.iter().filter_map(|name| self.get(calls.tenant_id, name));
-        named.filter_map(|named| named.session.as_deref()).collect()
+        let standing = named.filter_map(|named| named.leads_to.as_ref());
+        standing.map(|standing| (standing.session.chat.chat_id.as_str(), standing)).collect()
     }
 }
 

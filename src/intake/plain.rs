@@ -1,8 +1,9 @@
 //! Chats in which nothing happens but that a customer writes: the session's row tells all that has to be
-//! known. It asks `conversation/` what each message means, and writes nothing.
+//! known. It is read without a lock, and what follows is written only if it stands still. It asks
+//! `conversation/` what each message means, and writes nothing.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
@@ -11,9 +12,9 @@ use super::message::{is_up_to_date, time_of};
 use super::names::{Calls, Names};
 use crate::conversation::{Action, ChatFacts, Decision, Mode, OwnNames, decide, not_a_person};
 use crate::store::Chat;
-use crate::store::customers::{Led, Wrote};
+use crate::store::arrivals::Standing;
+use crate::store::customers::Wrote;
 use crate::store::questions::Open;
-use crate::store::sessions::Session;
 use crate::store::tenants::Tenant;
 use crate::webhook::{Body, ContentClass, Message, Payload};
 
@@ -81,42 +82,44 @@ impl<'a> Said<'a> {
 pub struct PlainChat<'a> {
     pub tenant: &'a Tenant,
     pub chat: Chat,
-    /// Whether it has a session already.
-    pub is_known: bool,
+    /// As it was read. None: it has no session yet.
+    pub known: Option<&'a Standing>,
     /// In the order of arrival, each id once.
     pub said: Vec<Said<'a>>,
     /// What came once more: its place, and that of the first.
     pub repeated: Vec<(usize, usize)>,
     /// What it is called here for the first time.
     pub new_names: Vec<&'a str>,
-    pub open_reply: Option<Open>,
 }
 
 impl<'a> PlainChat<'a> {
     /// The chat of messages that have to do with each other. None where it takes more to find it: they
-    /// lead to several sessions, or to none until one of them connects the others.
-    pub fn find(tenant: &'a Tenant, said: Vec<Said<'a>>, names: &Names) -> Option<Self> {
-        let sessions: HashSet<&str> =
-            said.iter().flat_map(|said| names.sessions(said.calls)).collect();
-        let known = match sessions.len() {
-            0 => None,
-            1 => sessions.into_iter().next(),
-            _ => return None,
-        };
+    /// lead to several sessions, or to none until one of them connects the others; or where it takes more
+    /// than the session's row to decide what they mean.
+    pub fn find(tenant: &'a Tenant, said: Vec<Said<'a>>, names: &'a Names) -> Option<Self> {
+        let mut chats: BTreeMap<&str, &Standing> =
+            said.iter().flat_map(|said| names.chats(said.calls)).collect();
+        let known = chats.pop_first().map(|(_, standing)| standing);
+        if !chats.is_empty() {
+            return None;
+        }
         let first = said.first()?;
-        let chat_id = known.unwrap_or_else(|| new_name(first.message)).to_owned();
+        let chat = match known {
+            Some(standing) => standing.session.chat.clone(),
+            None => Chat { tenant_id: tenant.id, chat_id: new_name(first.message).to_owned() },
+        };
         let mut chat = Self {
             tenant,
-            chat: Chat { tenant_id: tenant.id, chat_id },
-            is_known: known.is_some(),
+            chat,
+            known,
             said: Vec::with_capacity(said.len()),
             repeated: Vec::new(),
             new_names: Vec::new(),
-            open_reply: None,
         };
         let mut first_of: HashMap<&str, usize> = HashMap::new();
         for said in said {
-            if !chat.is_called(&said, names) || !chat.learn(&said, names) {
+            let is_sure = chat.is_called(&said, names) && chat.learn(&said, names);
+            if !(is_sure && chat.can_decide(&said)) {
                 return None;
             }
             match first_of.entry(&said.message.id) {
@@ -132,13 +135,11 @@ impl<'a> PlainChat<'a> {
 
     /// Whether a message leads here by what was known before it.
     fn is_called(&self, said: &Said<'_>, names: &Names) -> bool {
-        let makes_it = !self.is_known && self.said.is_empty();
+        let makes_it = self.known.is_none() && self.said.is_empty();
         let is_ours = |name: &String| {
             *name == self.chat.chat_id || self.new_names.iter().any(|new| new == name)
         };
-        makes_it
-            || !names.sessions(said.calls).is_empty()
-            || said.calls.writings.iter().any(is_ours)
+        makes_it || !names.chats(said.calls).is_empty() || said.calls.writings.iter().any(is_ours)
     }
 
     /// Learns what a message calls the chat; false where it is not sure that it names this one.
@@ -152,7 +153,7 @@ impl<'a> PlainChat<'a> {
                 None => self.new_names.push(name),
                 Some(named) => {
                     let is_here = named.alias_of.as_deref() == Some(self.chat.chat_id.as_str());
-                    if !(is_here && named.is_confirmed && self.is_known) {
+                    if !(is_here && named.is_confirmed && self.known.is_some()) {
                         return false;
                     }
                 }
@@ -161,29 +162,25 @@ impl<'a> PlainChat<'a> {
         true
     }
 
-    /// The names that led to it; None where they are more than the two that a person has.
-    pub fn led(&self) -> Option<Led<'_>> {
-        let said = self.said.iter().flat_map(|said| said.calls.said.iter().map(|jid| jid.as_str()));
-        let names: BTreeSet<&str> = said.filter(|name| !self.new_names.contains(name)).collect();
-        let mut names = names.into_iter();
-        let led = Led { chat: &self.chat, by: [names.next(), names.next()] };
-        names.next().is_none().then_some(led)
+    /// Whether the session's row tells all that a message needs.
+    fn can_decide(&self, said: &Said<'_>) -> bool {
+        self.known.is_none_or(|known| is_up_to_date(&known.session, said.message, said.sent_at))
     }
 
-    /// Whether the session's row tells all that these messages need.
-    pub fn can_be_decided_by(&self, session: &Session) -> bool {
-        self.said.iter().all(|said| is_up_to_date(session, said.message, said.sent_at))
-    }
-
-    /// Decides what each message means. None: the chat has no session yet.
-    pub fn decide(&mut self, session: Option<&Session>, now: DateTime<Utc>) {
-        let is_paused = session.is_some_and(|session| session.is_paused);
+    /// Decides what each message means.
+    pub fn decide(&mut self, now: DateTime<Utc>) {
+        let is_paused = self.known.is_some_and(|known| known.session.is_paused);
         // What is not told here decides about messages of the business, or in mode test, only.
         let facts = ChatFacts { is_paused, ..ChatFacts::default() };
         for said in &mut self.said {
             let decision = decide(said.message, facts, &self.tenant.rules, said.sent_at, now);
             said.decision = Some(decision);
         }
+    }
+
+    /// The reply that was to answer the chat.
+    pub fn open_reply(&self) -> Option<Open> {
+        self.known.and_then(|known| known.open_reply)
     }
 
     /// What the session learns of the messages; also of one that comes at the same moment by another way,
@@ -194,6 +191,7 @@ impl<'a> PlainChat<'a> {
             sent_at: self.said.iter().map(|said| said.sent_at).max()?,
             jid: self.said.last()?.message.jid.as_str(),
             name: self.said.iter().rev().find_map(|said| said.message.push_name.as_deref()),
+            unchanged_since: self.known.map(|known| known.updated_at),
         })
     }
 }

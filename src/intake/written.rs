@@ -1,7 +1,7 @@
 //! What customers said in plain chats, and what is left aside, goes into the tables, a statement for each
 //! table. It decides nothing about a chat.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -10,11 +10,18 @@ use super::batch::{Told, tell};
 use super::message::{once_stored, to_store};
 use super::plain::{PlainChat, Said};
 use crate::conversation::{Action, Decision, debounce};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::new_messages::{self, Stored};
 use crate::store::processed_events::{self, Done, Seen};
-use crate::store::questions::{self, More, NewReply};
+use crate::store::questions::{self, More, NewReply, Open};
 use crate::store::tenants::Tenant;
+use crate::store::{Chat, replies};
+
+/// The first look is that before the lock, and may have been overtaken; under the lock one is certain.
+const LOOKS_AT_A_REPLY: usize = 2;
+
+/// Then nothing of the batch may stand: a question would be lost.
+const UNQUEUED: &str = "no reply took a question, though its session is locked";
 
 /// An event that is no message of a person.
 pub struct Aside<'a> {
@@ -96,10 +103,11 @@ impl Written {
         for aside in asides {
             tell(told, aside.at, Ok(self.set_aside(aside)));
         }
-        let replies = self.queue(chats, now)?;
-        for (chat, reply_id) in chats.iter().zip(replies) {
+        let queued = self.queue(chats, now)?;
+        for chat in chats {
+            let queued = queued.get(&chat.chat);
             for said in &chat.said {
-                tell(told, said.at, Ok(self.outcome(chat, said, reply_id, now)));
+                tell(told, said.at, Ok(self.outcome(chat, said, queued)));
             }
             for (at, first) in &chat.repeated {
                 let first = told.get(*first).and_then(|told| told.as_ref()?.as_ref().ok()).cloned();
@@ -127,41 +135,39 @@ impl Written {
             && self.recorded.get(&said.at) == Some(&true)
     }
 
-    /// The reply that answers each chat's questions, if it asked some.
-    fn queue(&self, chats: &[PlainChat<'_>], now: DateTime<Utc>) -> Result<Vec<Option<i64>>> {
-        let (mut more, mut new) = (Vec::new(), Vec::new());
-        let asked = chats.iter().map(|chat| {
-            let times = chat.said.iter().filter(|said| self.asks(said)).map(|said| said.sent_at);
-            let first_sent_at = times.clone().min()?;
-            let wanted = i32::try_from(times.count()).unwrap_or(i32::MAX);
-            let due_at = due_at(chat, now);
-            match chat.open_reply {
-                Some(open) => {
-                    more.push(More { reply_id: open.id, due_at, first_sent_at, wanted });
-                    Some(Some(open.id))
-                }
-                None => {
-                    new.push(NewReply { chat: &chat.chat, due_at, first_sent_at, wanted });
-                    Some(None)
-                }
-            }
-        });
-        let asked: Vec<Option<Option<i64>>> = asked.collect();
-        if !more.is_empty() {
-            questions::want_more_all(&more)?;
-        }
-        let opened = if new.is_empty() { Vec::new() } else { questions::open_all(&new)? };
-        let mut opened = opened.into_iter();
-        Ok(asked.into_iter().map(|open| open?.or_else(|| opened.next())).collect())
+    /// What a chat asked, if it asked something.
+    fn asked<'c>(&self, chat: &'c PlainChat<'_>) -> Option<Asked<'c>> {
+        let times = chat.said.iter().filter(|said| self.asks(said)).map(|said| said.sent_at);
+        Some(Asked {
+            chat: &chat.chat,
+            tenant: chat.tenant,
+            first_sent_at: times.clone().min()?,
+            wanted: i32::try_from(times.count()).unwrap_or(i32::MAX),
+            open_reply: chat.open_reply(),
+        })
     }
 
-    fn outcome(
+    /// The replies that answer what chats asked.
+    fn queue<'c>(
         &self,
-        chat: &PlainChat<'_>,
-        said: &Said<'_>,
-        reply_id: Option<i64>,
+        chats: &'c [PlainChat<'_>],
         now: DateTime<Utc>,
-    ) -> Outcome {
+    ) -> Result<HashMap<&'c Chat, Queued>> {
+        let mut asked: Vec<Asked<'c>> = chats.iter().filter_map(|chat| self.asked(chat)).collect();
+        let mut queued = HashMap::with_capacity(asked.len());
+        for _ in 0..LOOKS_AT_A_REPLY {
+            queue(&asked, now, &mut queued)?;
+            asked.retain(|asked| !queued.contains_key(asked.chat));
+            for asked in &mut asked {
+                let open = replies::open_in(asked.chat)?;
+                asked.open_reply =
+                    open.map(|open| Open { id: open.id, created_at: open.created_at });
+            }
+        }
+        if asked.is_empty() { Ok(queued) } else { Err(Error::Internal(UNQUEUED.to_owned())) }
+    }
+
+    fn outcome(&self, chat: &PlainChat<'_>, said: &Said<'_>, queued: Option<&Queued>) -> Outcome {
         let id = &said.message.id;
         let first = self.recorded.get(&said.at).copied().unwrap_or(false);
         let new = |action| Outcome {
@@ -171,8 +177,8 @@ impl Written {
         };
         match self.messages.get(&said.at) {
             Some(Fate::Stands(decision)) if first => Outcome {
-                reply_id: reply_id.filter(|_| decision.queue),
-                wakes_worker: decision.queue.then(|| due_at(chat, now)),
+                reply_id: queued.filter(|_| decision.queue).map(|queued| queued.reply_id),
+                wakes_worker: queued.filter(|_| decision.queue).map(|queued| queued.due_at),
                 ..new(decision.action)
             },
             Some(Fate::Stands(decision)) => {
@@ -184,10 +190,56 @@ impl Written {
     }
 }
 
-/// When the reply to a chat in which a customer writes now is due.
-fn due_at(chat: &PlainChat<'_>, now: DateTime<Utc>) -> DateTime<Utc> {
-    let opened_at = chat.open_reply.map_or(now, |open| open.created_at);
-    debounce::due_at(now, opened_at, chat.tenant.debounce, chat.tenant.debounce_max)
+/// Questions of a chat.
+struct Asked<'c> {
+    chat: &'c Chat,
+    tenant: &'c Tenant,
+    first_sent_at: DateTime<Utc>,
+    wanted: i32,
+    /// The reply that was open when it was looked for.
+    open_reply: Option<Open>,
+}
+
+impl Asked<'_> {
+    fn due_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let opened_at = self.open_reply.map_or(now, |open| open.created_at);
+        debounce::due_at(now, opened_at, self.tenant.debounce, self.tenant.debounce_max)
+    }
+}
+
+/// The reply that answers them.
+struct Queued {
+    reply_id: i64,
+    due_at: DateTime<Utc>,
+}
+
+/// Queues questions where the chat's reply is open, or is not, as it was when it was looked for.
+fn queue<'c>(
+    asked: &[Asked<'c>],
+    now: DateTime<Utc>,
+    queued: &mut HashMap<&'c Chat, Queued>,
+) -> Result<()> {
+    let (mut more, mut new) = (Vec::new(), Vec::new());
+    for asked in asked {
+        let Asked { chat, first_sent_at, wanted, .. } = *asked;
+        let due_at = asked.due_at(now);
+        match asked.open_reply {
+            Some(open) => more.push(More { reply_id: open.id, due_at, first_sent_at, wanted }),
+            None => new.push(NewReply { chat, due_at, first_sent_at, wanted }),
+        }
+    }
+    let open = if more.is_empty() { HashSet::new() } else { questions::want_more_all(&more)? };
+    let opened = if new.is_empty() { HashMap::new() } else { questions::open_all(&new)? };
+    for asked in asked {
+        let reply_id = match asked.open_reply {
+            Some(reply) => Some(reply.id).filter(|id| open.contains(id)),
+            None => opened.get(asked.chat).copied(),
+        };
+        if let Some(reply_id) = reply_id {
+            queued.insert(asked.chat, Queued { reply_id, due_at: asked.due_at(now) });
+        }
+    }
+    Ok(())
 }
 
 fn key<'a>(done: &Done<'a>) -> (i32, &'a str, &'a str) {

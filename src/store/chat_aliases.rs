@@ -88,37 +88,6 @@ pub fn try_reserve(tenant_id: i32, jid: &str) -> Result<bool> {
     Ok(is_ours.unwrap_or(false))
 }
 
-/// What is known of a JID that names a chat, directly or as an alias.
-#[derive(Clone, Debug)]
-pub struct Named {
-    /// The chat that it is an alias of.
-    pub alias_of: Option<String>,
-    /// Whether that is more than presumed.
-    pub is_confirmed: bool,
-    /// The session that it leads to.
-    pub session: Option<String>,
-}
-
-/// What is known of JIDs: the place of each that is, with it.
-pub fn named_all(names: &[(i32, &str)]) -> Result<Vec<(usize, Named)>> {
-    sql::query_by_index(
-        "SELECT n.place, a.chat_id::text, coalesce(a.confirmed, false), s.chat_id::text \
-           FROM unnest($1, $2) WITH ORDINALITY AS n (tenant, name, place) \
-           LEFT JOIN whaply.chat_aliases a ON a.tenant_id = n.tenant AND a.jid = n.name \
-           LEFT JOIN whaply.sessions s ON s.tenant_id = n.tenant AND s.chat_id = coalesce(a.chat_id, n.name) \
-          WHERE a.jid IS NOT NULL OR s.id IS NOT NULL",
-        &[
-            sql::array(names.iter().map(|(tenant_id, _)| *tenant_id)),
-            sql::array(names.iter().map(|(_, jid)| *jid)),
-        ],
-        |row| {
-            let place = usize::try_from(row.get::<i64>(1)?).unwrap_or_default().saturating_sub(1);
-            let (alias_of, is_confirmed) = (row.find(2)?, row.get(3)?);
-            Ok((place, Named { alias_of, is_confirmed, session: row.find(4)? }))
-        },
-    )
-}
-
 fn names_of(names: &[(&Chat, &str)]) -> [sql::Arg<'static>; 3] {
     [
         sql::column(names, |(chat, _)| chat.tenant_id),
@@ -183,7 +152,8 @@ pub fn forget_presumed(tenant_id: i32, lid: &str) -> Result<()> {
     Ok(())
 }
 
-/// From now on every JID of `younger`, its own name too, leads to `older`.
+/// From now on every JID of `younger`, its own name too, leads to `older`. The caller has locked both; who
+/// has read the session of `younger` without a lock finds it changed.
 pub fn merge(tenant_id: i32, older: &str, younger: &str) -> Result<()> {
     sql::execute(
         "UPDATE whaply.chat_aliases SET chat_id = $2 WHERE tenant_id = $1 AND chat_id = $3",
@@ -193,6 +163,10 @@ pub fn merge(tenant_id: i32, older: &str, younger: &str) -> Result<()> {
         "INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) VALUES ($1, $3, $2) \
          ON CONFLICT (tenant_id, jid) DO UPDATE SET chat_id = excluded.chat_id, confirmed = true",
         &[tenant_id.into(), older.into(), younger.into()],
+    )?;
+    sql::execute(
+        "UPDATE whaply.sessions SET updated_at = clock_timestamp() WHERE tenant_id = $1 AND chat_id = $2",
+        &[tenant_id.into(), younger.into()],
     )?;
     Ok(())
 }

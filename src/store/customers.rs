@@ -1,9 +1,10 @@
 //! Table `sessions`: what customers' messages leave there, in any number of chats by one statement.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 
 use super::Chat;
-use super::questions::Open;
 use super::sessions::{self, Session, session_columns};
 use super::sql::{self, per_row};
 use crate::error::Result;
@@ -15,6 +16,8 @@ pub struct Wrote<'a> {
     /// From which JID: answers go there.
     pub jid: &'a str,
     pub name: Option<&'a str>,
+    /// Only if the session has not changed since it was read. None: the caller has locked it.
+    pub unchanged_since: Option<DateTime<Utc>>,
 }
 
 /// Locks the sessions of chats, waiting for whoever holds one: those that are there. Whoever locks
@@ -51,61 +54,26 @@ pub fn first_wrote(wrote: &[Wrote<'_>]) -> Result<Vec<bool>> {
     Ok(sql::which(wrote.iter().map(|wrote| wrote.chat.clone()), &made))
 }
 
-/// Records that customers wrote: when, from which JID, under which name; the sessions, locked by that.
-/// Times only move forward. The order of chats is that of [`lock_all`].
-pub fn wrote_again(wrote: &[Wrote<'_>]) -> Result<Vec<Session>> {
+/// Records that customers wrote: when, from which JID, under which name. The sessions are locked by that,
+/// waiting for whoever holds one; which chats took it. Times only move forward. The order of chats is that
+/// of [`lock_all`].
+pub fn wrote_again(wrote: &[Wrote<'_>]) -> Result<HashSet<Chat>> {
     let statement = per_row!(
         "UPDATE whaply.sessions s \
             SET last_message_at = greatest(s.last_message_at, n.sent_at), reply_jid = n.jid, \
                 contact_name = coalesce(n.name, s.contact_name), updated_at = clock_timestamp() FROM ",
-        ["$1" "$2" "$3" "$4" "$5"],
-        concat!(
-            " AS n (tenant, chat, sent_at, jid, name) WHERE s.tenant_id = n.tenant AND s.chat_id = n.chat RETURNING ",
-            session_columns!()
-        )
+        ["$1" "$2" "$3" "$4" "$5" "$6"],
+        " AS n (tenant, chat, sent_at, jid, name, read_at) \
+          WHERE s.tenant_id = n.tenant AND s.chat_id = n.chat AND (n.read_at IS NULL OR s.updated_at = n.read_at) \
+         RETURNING s.tenant_id, s.chat_id::text"
     );
-    sql::query_by_index(statement.of(wrote), &args(wrote), sessions::read)
-}
-
-/// A chat whose session is locked, and the names that led to it.
-pub struct Led<'a> {
-    pub chat: &'a Chat,
-    pub by: [Option<&'a str>; 2],
-}
-
-/// What stands in a locked chat.
-pub struct Standing {
-    /// A name leads to another chat by now, or is only presumed to lead here.
-    pub has_moved: bool,
-    pub open_reply: Option<Open>,
-}
-
-/// What stands in chats, each at its place.
-pub fn standing(led: &[Led<'_>]) -> Result<Vec<Standing>> {
-    let statement = per_row!(
-        "SELECT coalesce(coalesce(a.chat_id, n.name) <> n.chat OR NOT a.confirmed, false) \
-             OR coalesce(coalesce(b.chat_id, n.other) <> n.chat OR NOT b.confirmed, false), r.id, r.created_at FROM ",
-        ["$1" "$2" "$3" "$4"],
-        " AS n (tenant, chat, name, other) \
-           LEFT JOIN whaply.chat_aliases a ON a.tenant_id = n.tenant AND a.jid = n.name \
-           LEFT JOIN whaply.chat_aliases b ON b.tenant_id = n.tenant AND b.jid = n.other \
-           LEFT JOIN whaply.replies r ON r.tenant_id = n.tenant AND r.chat_id = n.chat \
-                AND r.state IN ('waiting', 'generating', 'sending')"
-    );
-    sql::query_by_index(
-        statement.of(led),
-        &[
-            sql::column(led, |led| led.chat.tenant_id),
-            sql::column(led, |led| led.chat.chat_id.as_str()),
-            sql::column(led, |led| led.by[0]),
-            sql::column(led, |led| led.by[1]),
-        ],
-        |row| {
-            let (id, created_at) = (row.find(2)?, row.find_time(3)?);
-            let open_reply = id.zip(created_at).map(|(id, created_at)| Open { id, created_at });
-            Ok(Standing { has_moved: row.get(1)?, open_reply })
-        },
-    )
+    let [tenant, chat, sent_at, jid, name] = args(wrote);
+    let read_at = sql::column(wrote, |wrote| wrote.unchanged_since.and_then(sql::time));
+    let args = [tenant, chat, sent_at, jid, name, read_at];
+    let took = sql::query_by_index(statement.of(wrote), &args, |row| {
+        Ok(Chat { tenant_id: row.get(1)?, chat_id: row.get(2)? })
+    })?;
+    Ok(took.into_iter().collect())
 }
 
 fn args(wrote: &[Wrote<'_>]) -> [sql::Arg<'static>; 5] {

@@ -124,7 +124,8 @@ pub fn terminate(pid: i32) -> Result<bool> {
     Ok(ended.unwrap_or(false))
 }
 
-/// Whether the reply worker of this database has nothing to do: nothing open that it may work on.
+/// Whether the reply worker of this database has nothing to do: nothing open that it may work on. What
+/// waits for a line that is closed does not count.
 pub fn is_idle() -> Result<bool> {
     let idle = sql::query_one(
         "SELECT NOT EXISTS ( \

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::deliveries::{self, Delivery};
+use super::deliveries::{self, Delivery, delivery_columns};
 use super::{Chat, sql};
 use crate::error::Result;
 
@@ -39,12 +39,16 @@ pub fn given_up(
     since: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Option<Delivery>> {
-    let id = sql::query_one(
-        "SELECT id FROM whaply.deliveries \
+    let delivery = sql::query_one(
+        concat!(
+            "SELECT ",
+            delivery_columns!(""),
+            " FROM whaply.deliveries \
           WHERE tenant_id = $1 AND state = 'failed' AND message_id IS NULL AND text = $3 \
             AND chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
                                       WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
-            AND attempted_at BETWEEN $4 AND $5 ORDER BY id DESC LIMIT 1",
+            AND attempted_at BETWEEN $4 AND $5 ORDER BY id DESC LIMIT 1"
+        ),
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),
@@ -52,9 +56,7 @@ pub fn given_up(
             sql::time(since).into(),
             sql::time(until).into(),
         ],
-        |row| row.get::<i64>(1),
+        deliveries::read,
     )?;
-    let Some(id) = id else { return Ok(None) };
-    let delivery = deliveries::find(id, &["failed"])?;
     Ok(delivery.map(|delivery| Delivery { chat: chat.clone(), ..delivery }))
 }

@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use super::Chat;
+use super::jsonb::Ready;
 use super::sql::{self, per_row};
 use crate::conversation::Sender;
 use crate::error::Result;
-use crate::webhook::Status;
+use crate::webhook::{Jsonb, Status};
 
 /// What both statements begin with.
 macro_rules! insert {
@@ -32,7 +33,7 @@ pub struct NewMessage<'a> {
     pub from_me: bool,
     pub message_type: &'a str,
     pub text: Option<&'a str>,
-    pub raw: Option<&'a str>,
+    pub raw: Option<&'a Jsonb>,
     pub sent_at: DateTime<Utc>,
     pub sender: Sender,
     pub status: Option<Status>,
@@ -111,7 +112,7 @@ fn args(messages: &[NewMessage<'_>]) -> [sql::Arg<'static>; 10] {
         sql::column(messages, |message| message.from_me),
         sql::column(messages, |message| message.message_type),
         sql::column(messages, |message| message.text),
-        sql::column(messages, |message| message.raw),
+        sql::column(messages, |message| message.raw.map(Ready)),
         sql::column(messages, |message| sql::time(message.sent_at)),
         sql::column(messages, |message| message.sender.as_str()),
         sql::column(messages, |message| message.status.map(Status::as_str)),

@@ -169,6 +169,9 @@ impl Settings {
 }
 
 /// Called by the planner with what it knows of a table and its indexes.
+///
+/// # Safety
+/// The planner's hook: the pointers are the planner's, and live.
 #[pg_guard]
 unsafe extern "C-unwind" fn see_as_big(
     root: *mut pg_sys::PlannerInfo,

@@ -1,6 +1,7 @@
 //! Table `processed_events`: one row for each (tenant, message, event) that has acted.
 
 use super::Chat;
+use super::arrivals::Arriving;
 use super::sql::{self, Row, per_row, went_through_evolution};
 use crate::conversation::Action;
 use crate::error::Result;
@@ -42,12 +43,9 @@ macro_rules! select_seen {
         )
     };
 }
-pub(super) use select_seen;
 
-/// Reads a [`Seen`] whose first column is this one; None where the first is NULL.
-pub(super) fn read_seen(row: &Row<'_, '_>, first: usize) -> Result<Option<Seen>> {
-    let Some(action) = row.find(first)? else { return Ok(None) };
-    Ok(Some(Seen { action, chat_id: row.find(first + 1)?, reply_id: row.find(first + 2)? }))
+fn read_seen(row: &Row<'_, '_>) -> Result<Seen> {
+    Ok(Seen { action: row.get(1)?, chat_id: row.find(2)?, reply_id: row.find(3)? })
 }
 
 /// What was done with this event before, if it was seen.
@@ -55,9 +53,30 @@ pub fn seen(tenant_id: i32, message_id: &str, event: &str) -> Result<Option<Seen
     let seen = sql::query_by_index(
         select_seen!("$1", "$2", "$3"),
         &[tenant_id.into(), message_id.into(), event.into()],
-        |row| read_seen(row, 1),
+        read_seen,
     )?;
-    Ok(seen.into_iter().flatten().next())
+    Ok(seen.into_iter().next())
+}
+
+/// [`seen`] of messages that were, each with its place among them.
+pub fn seen_all(arriving: &[Arriving<'_>]) -> Result<Vec<(usize, Seen)>> {
+    sql::query_by_index(
+        concat!(
+            "SELECT seen.*, n.place FROM unnest($1, $2, $3) WITH ORDINALITY AS n (tenant, message, event, place) \
+              CROSS JOIN LATERAL (",
+            select_seen!("n.tenant", "n.message", "n.event"),
+            ") AS seen"
+        ),
+        &[
+            sql::array(arriving.iter().map(|message| message.tenant_id)),
+            sql::array(arriving.iter().map(|message| message.message_id)),
+            sql::array(arriving.iter().map(|message| message.event)),
+        ],
+        |row| {
+            let place = usize::try_from(row.get::<i64>(4)?).unwrap_or_default().saturating_sub(1);
+            Ok((place, read_seen(row)?))
+        },
+    )
 }
 
 /// An event that has acted, and what was done with it.
@@ -108,36 +127,6 @@ pub fn overwrite(tenant_id: i32, message_id: &str, event: &str, action: Action) 
         &[tenant_id.into(), message_id.into(), event.into(), action.as_str().into()],
     )?;
     Ok(())
-}
-
-/// The questions that a reply was to answer are marked with how it ended. Those no reply has
-/// claimed yet (`reply_id` NULL, not before `since`) are included when `unclaimed` is set.
-pub fn close_questions(
-    chat: &Chat,
-    reply_id: i64,
-    since: chrono::DateTime<chrono::Utc>,
-    unclaimed: bool,
-    action: Action,
-) -> Result<usize> {
-    sql::execute(
-        "UPDATE whaply.processed_events e SET action_taken = $6 \
-          WHERE e.tenant_id = $1 AND e.event_type = 'messages.upsert' \
-            AND e.message_id = ANY (ARRAY( \
-                SELECT m.message_id FROM whaply.messages m \
-                 WHERE m.tenant_id = $1 AND m.sent_at >= $4 AND m.sender = 'customer' \
-                   AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                               WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
-                   AND (m.reply_id = $3 OR (m.reply_id IS NULL AND $5)))) \
-            AND e.action_taken = 'ai_queued'",
-        &[
-            chat.tenant_id.into(),
-            chat.chat_id.as_str().into(),
-            reply_id.into(),
-            sql::time(since).into(),
-            unclaimed.into(),
-            action.as_str().into(),
-        ],
-    )
 }
 
 /// An undecided message: what was stored of its payload.

@@ -1,14 +1,18 @@
-//! Tests that PostgreSQL takes what the webhook's reader keeps of any JSON: its `jsonb` is the judge.
+//! Tests that PostgreSQL takes what the webhook's reader keeps of any JSON: its `jsonb` is the judge, to the
+//! byte.
 //! Each runs in one transaction that is rolled back.
 
 // A test may unwrap: its panic is its failure.
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 #[pgrx::pg_schema]
 mod tests {
+    use std::ffi::CString;
+
     use fastrand::Rng;
     use pgrx::prelude::*;
 
-    use crate::webhook;
+    use crate::store::jsonb::Ready;
+    use crate::webhook::{self, Jsonb};
 
     /// What JSON allows in a text, in parts that mean something else beside each other.
     const PARTS: [&str; 16] = [
@@ -94,12 +98,41 @@ mod tests {
                 "message": {{"conversation": {word}}}}}}}"#
             );
             let read = webhook::read(&payload).expect(&payload);
-            let kept = Spi::get_one_with_args::<bool>(
-                "SELECT jsonb_typeof($1::jsonb) = 'object'",
-                &[read.raw.as_str().into()],
-            );
-            assert_eq!(kept.unwrap(), Some(true), "{payload}");
+            assert!(is_as_postgresql_writes_it(&read.raw), "{payload}");
         }
+    }
+
+    #[pg_test]
+    fn jsonb_is_what_the_payload_says() {
+        let many: Vec<String> = (0..70).map(|place| format!(r#""k{place}": [{place}]"#)).collect();
+        let payload = format!(
+            r#"{{"event": "call", "instance": "loja", "many": {{{}}}, "list": [{}], "text": "é😀\n",
+            "numbers": [0, -7, 1e3, 12.50, 0.0001, 1760000000, -9223372036854775808, 1e-70, 1e300],
+            "data": {{"b": null, "a": true, "": {{}}, "c": [], "d": false}}}}"#,
+            many.join(","),
+            vec!["[1]"; 70].join(","),
+        );
+        let read = webhook::read(&payload).unwrap();
+        let is_same = Spi::get_one_with_args::<bool>(
+            "SELECT $1 = $2::jsonb AND $1::text = $2::jsonb::text",
+            &[Ready(&read.raw).into(), payload.as_str().into()],
+        );
+        assert_eq!(is_same.unwrap(), Some(true));
+        assert!(is_as_postgresql_writes_it(&read.raw));
+    }
+
+    /// Whether PostgreSQL reads our bytes, and makes the same ones of what it reads.
+    fn is_as_postgresql_writes_it(raw: &Jsonb) -> bool {
+        let ours = Spi::get_one_with_args::<String>("SELECT $1::text", &[Ready(raw).into()]);
+        let text = CString::new(ours.unwrap().unwrap()).unwrap();
+        // SAFETY: jsonb_in takes a NUL-terminated text and returns a jsonb that is not compressed.
+        let theirs = unsafe {
+            let argument = pg_sys::Datum::from(text.as_ptr());
+            let datum: pg_sys::Datum =
+                pgrx::direct_function_call(pg_sys::jsonb_in, &[Some(argument)]).unwrap();
+            pgrx::varlena_to_byte_slice(datum.cast_mut_ptr())
+        };
+        theirs == raw.as_bytes()
     }
 
     #[pg_test]
@@ -110,7 +143,7 @@ mod tests {
             format!(r#"{{"event": "call", "instance": "loja", "odd": {odd}}}"#)
         };
         let read = webhook::read(&payload(126)).expect("the depth that is read");
-        Spi::run_with_args("SELECT $1::jsonb", &[read.raw.as_str().into()]).unwrap();
+        assert!(is_as_postgresql_writes_it(&read.raw));
         assert_eq!(webhook::read(&payload(127)), Err(webhook::Refusal::TooDeep));
     }
 }

@@ -13,10 +13,10 @@ mod tests {
     use crate::settings;
     use crate::store::deliveries::Kind;
     use crate::store::recovery::Recovered;
-    use crate::store::replies::Bounds;
+    use crate::store::shares::Bounds;
     use crate::store::{
-        Chat, answers, chat_aliases, deliveries, messages, processed_events, questions, recovery,
-        refused_webhooks, replies, sessions, tenants,
+        Chat, answers, chat_aliases, deliveries, many_deliveries, many_replies, messages,
+        processed_events, questions, recovery, refused_webhooks, replies, sessions, tenants,
     };
 
     const TENANT: &str = "INSERT INTO whaply.tenants (instance_name, evo_server_url) \
@@ -162,8 +162,8 @@ mod tests {
         )
         .unwrap();
         let reply = replies::open_by_id(reply).unwrap().unwrap();
-        let answers = answers::since(&reply, Utc::now() - chrono::Duration::hours(3)).unwrap();
-        assert_eq!(answers, Answers { of_chat: 2, of_tenant: 4 });
+        let given = answers::given(&[(&reply, chrono::Duration::hours(3))]).unwrap();
+        assert_eq!(given[&reply.id], Answers { of_chat: 2, of_tenant: 4 });
     }
 
     /// A message of ours in the store, undecided, as an event with this status and mode brought it.
@@ -205,11 +205,11 @@ mod tests {
     fn orphans_are_taken_back_but_for_what_is_held() {
         let chat = chat();
         let held = questions::open(&chat, Utc::now(), Utc::now()).unwrap();
-        replies::claim(held, Utc::now()).unwrap();
+        many_replies::claim(&[held], Utc::now()).unwrap();
         assert_eq!(recovery::requeue_orphans(&[held]).unwrap(), Recovered { taken: 0, left: 0 });
         assert_eq!(recovery::requeue_orphans(&[]).unwrap(), Recovered { taken: 1, left: 0 });
         let delivery = deliveries::add(&chat, None, Kind::Reply, 1, "Custa 40").unwrap();
-        deliveries::begin(delivery).unwrap();
+        many_deliveries::begin(&[delivery]).unwrap();
         let second = chrono::Duration::seconds(1);
         let kept = recovery::orphans_to_uncertain(&[delivery], second, second).unwrap();
         assert_eq!(kept, Recovered { taken: 0, left: 0 });
@@ -223,7 +223,7 @@ mod tests {
         let younger = Chat { chat_id: "100000000000001@lid".to_owned(), ..chat.clone() };
         sessions::create_and_lock(&younger).unwrap();
         let delivery = deliveries::add(&younger, None, Kind::Reply, 1, "Custa 40").unwrap();
-        deliveries::begin(delivery).unwrap();
+        many_deliveries::begin(&[delivery]).unwrap();
         assert!(!deliveries::in_flight(chat.tenant_id, Some(&chat.chat_id)).unwrap());
         chat_aliases::merge(chat.tenant_id, &chat.chat_id, &younger.chat_id).unwrap();
         assert!(deliveries::in_flight(chat.tenant_id, Some(&chat.chat_id)).unwrap());

@@ -14,31 +14,6 @@ use crate::error::{Error, Result};
 /// A parameter of a statement.
 pub type Arg<'a> = DatumWithOid<'a>;
 
-/// The rows of a queue that may be taken now. `$ranked` names them: id, tenant_id, chat_id, due_at,
-/// `most` (how many more the tenant may have) and `place` (within the tenant). Locks their sessions;
-/// what somebody holds is passed over before the tenant's share is counted, `$spare` places beyond
-/// it. The first parameter is the most of all.
-macro_rules! fair_shares {
-    ($ranked:literal, $spare:literal) => {
-        concat!(
-            "WITH ",
-            $ranked,
-            ", free AS ( \
-             SELECT ranked.* FROM ranked \
-               JOIN whaply.sessions s ON s.tenant_id = ranked.tenant_id AND s.chat_id = ranked.chat_id \
-              WHERE ranked.most > 0 AND ranked.place <= ranked.most + ",
-            $spare,
-            " ORDER BY ranked.due_at, ranked.id LIMIT $1 * 2 FOR NO KEY UPDATE OF s SKIP LOCKED) \
-         SELECT taken.id \
-           FROM (SELECT free.id, free.due_at, free.most, \
-                        row_number() OVER (PARTITION BY free.tenant_id ORDER BY free.due_at, free.id) AS place \
-                   FROM free) AS taken \
-          WHERE taken.place <= taken.most ORDER BY taken.due_at, taken.id LIMIT $1"
-        )
-    };
-}
-pub(super) use fair_shares;
-
 /// The answer of a statement. It lives as long as the connection to SPI.
 struct Rows<'conn> {
     /// None where the statement returns no rows.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::Duration;
 
-use super::sql::{self, Row};
+use super::sql::{self, PerRow, Row};
 use crate::conversation::{
     CommandWords, Mode, OnFailure, OnOtherSender, OnUncertain, OnUnverified, Rules,
 };
@@ -86,12 +86,16 @@ macro_rules! tenant_columns {
          answer_after_pause"
     };
 }
-pub(super) use tenant_columns;
 
-/// What [`read_tenant`] reads, of the tenant that a condition names.
+/// What [`read_tenant`] reads, and the instance, of the tenants that a condition names.
 macro_rules! select_tenant {
     ($condition:literal) => {
-        concat!("SELECT ", tenant_columns!(), " FROM whaply.tenants WHERE ", $condition)
+        concat!(
+            "SELECT ",
+            tenant_columns!(),
+            ", instance_name::text FROM whaply.tenants WHERE ",
+            $condition
+        )
     };
 }
 
@@ -157,28 +161,79 @@ pub fn id_of(instance: &str) -> Result<Option<i32>> {
     )
 }
 
+/// Tenants by their instances, as one statement found them.
+#[derive(Debug, Default)]
+pub struct Tenants(HashMap<String, Tenant>);
+
+impl Tenants {
+    pub fn of_instance(&self, instance: &str) -> Option<&Tenant> {
+        self.0.get(instance)
+    }
+}
+
+/// The tenants of instances, by one statement for a whole batch; instances that no tenant has are left out.
+pub fn of_instances(instances: &[&str], defaults: &Behaviour) -> Result<Tenants> {
+    let statement = PerRow {
+        one: select_tenant!("instance_name = $1"),
+        many: select_tenant!("instance_name = ANY ($1)"),
+    };
+    let instance = sql::column(instances, |instance| *instance);
+    let rows = sql::query_by_index(statement.of(instances), &[instance], |row| {
+        Ok((row.get(17)?, read_tenant(row, defaults)?))
+    })?;
+    Ok(Tenants(rows.into_iter().collect()))
+}
+
+/// Whose webhooks may come for an instance, the id of its tenant, and with what.
+pub type Credentials = HashMap<String, (i32, Accepted)>;
+
+/// [`of_instances`], and with what webhooks may come for each.
+pub fn with_credentials(
+    instances: &[&str],
+    defaults: &Behaviour,
+) -> Result<(Tenants, Credentials)> {
+    let (mut tenants, mut accepted) = (Tenants::default(), Credentials::new());
+    sql::query_by_index(
+        concat!(
+            "SELECT ",
+            tenant_columns!(),
+            ", instance_name::text, webhook_secret, webhook_secret_before, webhook_secret_changed_at, \
+               webhook_jwt_key FROM whaply.tenants WHERE instance_name = ANY ($1)"
+        ),
+        &[sql::array(instances.iter().copied())],
+        |row| {
+            let (instance, tenant): (String, _) = (row.get(17)?, read_tenant(row, defaults)?);
+            accepted.insert(instance.clone(), (tenant.id, read_accepted(row, 18)?));
+            tenants.0.insert(instance, tenant);
+            Ok(())
+        },
+    )?;
+    Ok((tenants, accepted))
+}
+
 /// Whose webhooks may come for these instances, and with what: one statement for a whole batch.
 /// Instances that no tenant has are left out.
-pub fn accepted_credentials(instances: &[String]) -> Result<HashMap<String, (i32, Accepted)>> {
+pub fn accepted_credentials(instances: &[String]) -> Result<Credentials> {
     let rows = sql::query(
         "SELECT instance_name::text, id, webhook_secret, webhook_secret_before, webhook_secret_changed_at, \
                 webhook_jwt_key \
            FROM whaply.tenants WHERE instance_name = ANY ($1)",
         &[instances.to_vec().into()],
-        |row| Ok((row.get(1)?, (row.get(2)?, read_accepted(row)?))),
+        |row| Ok((row.get(1)?, (row.get(2)?, read_accepted(row, 3)?))),
     )?;
     Ok(rows.into_iter().collect())
 }
 
-fn read_accepted(row: &Row<'_, '_>) -> Result<Accepted> {
-    let before = row.find::<String>(4)?.map(Secret::new);
+/// Reads the four columns of credentials, of which this is the first.
+fn read_accepted(row: &Row<'_, '_>, first: usize) -> Result<Accepted> {
+    let before = row.find::<String>(first + 1)?.map(Secret::new);
     let secret_before = before
-        .zip(row.find_time(5)?)
+        .zip(row.find_time(first + 2)?)
         .map(|(secret, changed_at)| FormerSecret { secret, changed_at });
     Ok(Accepted {
-        secret: row.find::<String>(3)?.map(Secret::new),
+        secret: row.find::<String>(first)?.map(Secret::new),
         secret_before,
-        jwt_key: row.find::<String>(6)?.map(Secret::new),
+        jwt_key: row.find::<String>(first + 3)?.map(Secret::new),
     })
 }
 
