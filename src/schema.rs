@@ -8,6 +8,11 @@ extension_sql_file!("../sql/webhook.sql", name = "webhook", requires = [api::web
 extension_sql_file!(
     "../sql/views.sql",
     name = "views",
-    requires = ["tables", api::instances::draw_qr, api::workers::worker_status]
+    requires = ["tables", api::instances::draw_qr]
+);
+extension_sql_file!(
+    "../sql/health.sql",
+    name = "health",
+    requires = ["tables", api::workers::server_status, api::workers::worker_status]
 );
 extension_sql_file!("../sql/finish.sql", name = "finish", finalize);

@@ -1,5 +1,11 @@
 //! A library and tables of different versions, as after the upgrade of the package: what to do about
-//! it. Until it is done the worker waits. Pure.
+//! it. Until it is done the worker waits. And how the library was built. Pure.
+
+/// Stands in the library's file, where `make bench` looks for it: figures of a build for tests are no
+/// figures. A symbol, or the linker would leave it out.
+#[unsafe(no_mangle)]
+pub static WHAPLY_BUILD: &str =
+    if cfg!(debug_assertions) { "whaply-build:debug;" } else { "whaply-build:release;" };
 
 /// For the log: `installed` is the version of the extension in the database.
 pub fn mismatch(installed: &str, library: &str) -> String {

@@ -2,15 +2,16 @@
 //! is the one that Evolution's retry rules ask for. Limits and life of the listener are elsewhere.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
 use support::listener::{
-    Answer, cluster_with_listener, free_address, get, message, request, silent_tenant,
-    wait_until_well,
+    Answer, cluster_with_listener, connect, free_address, get, message, read_answer, request,
+    silent_tenant, wait_until_well,
 };
 use support::scene::{SECRET_HEADER, webhook_of};
 use support::{Cluster, ClusterOptions, Scene, wait_until};
@@ -121,6 +122,35 @@ fn what_is_no_event_is_answered_so_that_it_never_comes_again() {
     let answer = request(door().address, "POST", "/webhook", &headers, other.as_bytes());
     assert_eq!(answer.status, 400, "{answer:?}");
     assert!(!door().has_stored("OTHER-1"));
+}
+
+#[test]
+fn http_that_is_odd_and_right_is_taken_and_a_body_that_broke_off_comes_again() {
+    let secret = door().tenant("odd");
+    let body = message("odd", "ODD-1", "Oi").to_string();
+    let (size, length) = (format!("{:x}", body.len()), body.len());
+    let post = |target: &str, rest: &str| {
+        let mut connection = connect(door().address).expect("the listener accepts");
+        let text = format!("POST {target} HTTP/1.1\r\n{SECRET_HEADER}: {secret}\r\n{rest}");
+        connection.write_all(text.as_bytes()).expect("it reads");
+        connection.shutdown(Shutdown::Write).expect("an open connection");
+        read_answer(&mut connection).expect("an answer")
+    };
+    let with_length = format!("content-length: {length}\r\n\r\n{body}");
+    let chunked = "transfer-encoding: chunked\r\n";
+    for (target, rest, status) in [
+        ("http://another.example/webhook/odd?x=1", with_length.clone(), 200),
+        ("//webhook//%6fdd", with_length.clone(), 200),
+        ("/webhook", format!("content-encoding: Identity\r\n{with_length}"), 200),
+        ("/webhook", format!("{chunked}\r\n{size}\r\n{body}\r\n0\r\nx-after: all\r\n\r\n"), 200),
+        ("/webhook", format!("{chunked}\r\n{size}\r\n{body}"), 503),
+        ("/webhook", format!("{chunked}\r\nno size\r\n{body}\r\n0\r\n\r\n"), 503),
+        ("/webhook", format!("content-length: {}\r\n\r\n{body}", length + 1), 503),
+        ("/webhook", format!("content-length: 1\r\n{with_length}"), 400),
+    ] {
+        let answer = post(target, &rest);
+        assert_eq!(answer.status, status, "{target} {rest}: {answer:?}");
+    }
 }
 
 #[test]

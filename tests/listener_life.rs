@@ -118,6 +118,33 @@ fn a_crash_under_load_loses_nothing_that_was_answered_even_without_synchronous_c
     assert!(lost.is_empty(), "answered with 200 and lost: {lost:?}");
 }
 
+/// PostgreSQL ends the wait for a standby with the process, and lets the commit go as if it were well.
+#[test]
+fn a_shutdown_during_the_wait_for_a_standby_answers_no_200() {
+    let address = free_address();
+    let cluster = cluster_with_listener(address, ClusterOptions::default());
+    let db = cluster.create_database("waiting");
+    let secret = silent_tenant(&db, "loja");
+    wait_until_well(address);
+    assert_eq!(post(address, &secret, "BEFORE").status, 200);
+    cluster.set("synchronous_standby_names", "nobody");
+    let answer = thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let body = message("loja", "WAITING", "Oi").to_string();
+            let headers = [(SECRET_HEADER, secret.as_str())];
+            try_request(address, "POST", "/webhook", &headers, body.as_bytes())
+        });
+        wait_until("the commit to wait", LIMIT, || {
+            let sql = "SELECT count(*) = 1 FROM pg_stat_activity
+                        WHERE backend_type = 'whaply listener' AND wait_event = 'SyncRep'";
+            db.value::<bool>(sql, &[])
+        });
+        cluster.stop(StopMode::Fast);
+        waiting.join().expect("no panic")
+    });
+    assert!(!answer.as_ref().is_ok_and(|answer| answer.status == 200), "{answer:?}");
+}
+
 #[test]
 fn a_reload_moves_closes_and_opens_the_listener() {
     let (first, second) = (free_address(), free_address());
@@ -247,6 +274,11 @@ fn on_a_standby_nothing_listens_until_it_is_promoted() {
     cluster.restart();
     assert!(db.value::<bool>("SELECT pg_is_in_recovery()", &[]));
     assert!(try_request(address, "GET", "/healthz", &[], b"").is_err());
+    // The whole view can be read there, and says so without alarm.
+    let found: Vec<String> =
+        db.column("SELECT concat_ws(' ', severity, subject, problem) FROM whaply.health", &[]);
+    let expected = "info listener nothing listens at whaply.listen: this server is a standby";
+    assert_eq!(found, [expected]);
     assert!(db.value::<bool>("SELECT pg_promote()", &[]));
     wait_until_well(address);
 }

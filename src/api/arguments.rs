@@ -18,6 +18,8 @@ pub struct JsonText(pub String);
 pub struct JsonbText(pub String);
 
 impl FromDatum for JsonText {
+    /// # Safety
+    /// `datum` is a `json` that lives, or `is_null`.
     unsafe fn from_polymorphic_datum(
         datum: pg_sys::Datum,
         is_null: bool,
@@ -29,6 +31,8 @@ impl FromDatum for JsonText {
 }
 
 impl FromDatum for JsonbText {
+    /// # Safety
+    /// `datum` is a `jsonb` that lives, or `is_null`.
     unsafe fn from_polymorphic_datum(
         datum: pg_sys::Datum,
         is_null: bool,
@@ -50,13 +54,17 @@ macro_rules! json_argument {
     ($name:ident, $sql:literal) => {
         // SAFETY: reads the argument with the FromDatum of the same type.
         unsafe impl<'fcx> ArgAbi<'fcx> for $name {
+            /// # Safety
+            /// The argument has the type of `Self` in SQL.
             unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
                 // SAFETY: the caller checked that the argument has this type.
                 unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(|| Self(String::new()))
             }
 
+            /// # Safety
+            /// The argument has the type of `Self` in SQL.
             unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
-                // SAFETY: as above.
+                // SAFETY: the caller checked that the argument has this type.
                 unsafe { arg.unbox_arg_using_from_datum() }.into()
             }
         }

@@ -9,8 +9,10 @@ use serde_json::json;
 
 use super::or_raise;
 use crate::error::{Error, Result};
+use crate::front_door::Listening;
 use crate::store::extension;
 use crate::worker;
+use crate::worker::board::Board;
 
 #[pg_extern]
 fn start_worker() -> bool {
@@ -26,6 +28,23 @@ fn stop_worker() -> bool {
 fn worker_status() -> JsonB {
     let (status, pid) = or_raise(worker::status());
     JsonB(json!({ "status": status.as_str(), "pid": pid, "preloaded": worker::is_preloaded() }))
+}
+
+/// What `health` asks. No address and no name: settings of the listener are a superuser's to read.
+#[pg_extern]
+fn server_status() -> JsonB {
+    let board = worker::board::board();
+    let listening = worker::listening();
+    let (reason, error) = match &listening {
+        Listening::Down { reason, error } => (Some(*reason), error.as_deref()),
+        Listening::Off | Listening::Starting | Listening::Open => (None, None),
+    };
+    JsonB(json!({
+        "library": extension::LIBRARY_VERSION,
+        "listener": { "state": listening.as_str(), "reason": reason, "error": error },
+        "databases_without_process": board.map(Board::without_process).unwrap_or_default(),
+        "databases_left_out": board.map_or(0, Board::left_out),
+    }))
 }
 
 #[pg_extern]

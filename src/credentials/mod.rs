@@ -62,11 +62,6 @@ impl Presented {
         Self { secret: x_whaply_secret.and_then(given), bearer: bearer.and_then(given) }
     }
 
-    /// Whether the Bearer has the form of a token, of whomever.
-    pub fn is_token(&self) -> bool {
-        self.bearer.as_ref().is_some_and(|bearer| bearer.expose().split('.').count() == 3)
-    }
-
     fn is_nothing(&self) -> bool {
         self.secret.is_none() && self.bearer.is_none()
     }

@@ -1,7 +1,7 @@
 //! The main thread's work: what has arrived is checked and stored in one transaction, and answered
 //! when that is on disk. What fails makes only itself fail.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,10 @@ use pgrx::prelude::*;
 use super::hall::Hall;
 use super::limits::Rates;
 use super::queue::{Answer, Post, Ticket, TurnedAway};
-use super::statuses::{self, Blame, Refusal};
+use super::statuses::{self, Refusal};
+use super::stopping;
 use crate::credentials::{self, Accepted};
-use crate::error::{Error, Result};
+use crate::error::{Blame, Error, Result};
 use crate::intake::{self, Outcome};
 use crate::process::guarded::transaction;
 use crate::process::impatiently;
@@ -106,12 +107,14 @@ impl Batches {
         let stored = transaction(|| {
             extension::require_current()?;
             let posts = waiting.as_deref().unwrap_or_default();
-            let instances: HashSet<&str> =
+            let instances: BTreeSet<&str> =
                 posts.iter().map(|post| post.payload.envelope.instance.as_str()).collect();
-            let instances: Vec<String> = instances.into_iter().map(str::to_owned).collect();
-            let accepted = tenants::accepted_credentials(&instances)?;
+            let instances: Vec<&str> = instances.into_iter().collect();
+            let (tenants, accepted) =
+                tenants::with_credentials(&instances, &settings::behaviour())?;
             admitted = self.admit(waiting.take().unwrap_or_default(), &accepted);
-            ingest(&admitted.payloads)
+            let now = store_transaction::now();
+            stored_well(intake::ingest_all_with(&tenants, &admitted.payloads, now))
         });
         let Admitted { payloads, tickets } = admitted;
         self.is_in_doubt |= stored.is_err();
@@ -164,6 +167,7 @@ impl Batches {
         let checked =
             credentials::check(&ticket.presented, accepted, settings::require_secret(), now);
         if let Err(because) = checked {
+            self.hall.standing.learn(instance, accepted);
             refusals::count(Some(*tenant_id), because.into());
             return Err(Refusal::Credentials(because));
         }
@@ -192,7 +196,7 @@ impl Batches {
         until: Instant,
         answers: &mut Vec<Answer>,
     ) {
-        let blame = statuses::blame(&error);
+        let blame = error.blame();
         if let (Blame::Event | Blame::Moment, [payload]) = (blame, payloads) {
             self.keep_apart(&payload.envelope.instance, &error);
             answers.push(Err(statuses::refusal(&error)));
@@ -215,7 +219,7 @@ impl Batches {
                 answers.extend(part.iter().map(|_| Err(unknown_end())));
                 continue;
             }
-            match transaction(|| ingest(part)) {
+            match transaction(|| stored_well(intake::ingest_all(part, store_transaction::now()))) {
                 Ok(outcomes) => answers.extend(outcomes.into_iter().map(answer_of)),
                 Err(error) => self.blame(part, error, until, answers),
             }
@@ -294,16 +298,20 @@ impl Batches {
     }
 
     fn answer(&self, ticket: Ticket, answer: Answer) {
+        // A commit that waits for a standby is cut short then, and says that all went well.
+        let answer = if stopping::is_ending_at_once() { Err(unknown_end()) } else { answer };
         self.hall.metrics.done(&answer, ticket.arrived_at.elapsed());
+        drop(ticket.place);
         // An error means that the client has gone: it will come again, and hear of a duplicate.
         let _ = ticket.answer.send(answer);
     }
 }
 
-/// Stores events in the transaction that is open; its commit waits for the disk.
-fn ingest(payloads: &[Payload]) -> Result<Vec<Result<Outcome>>> {
-    let mut outcomes = Vec::with_capacity(payloads.len());
-    for outcome in intake::ingest_all(payloads, store_transaction::now()) {
+/// What became of events in the transaction that is open, if that may be committed; then its commit waits
+/// for the disk.
+fn stored_well(told: Vec<Result<Outcome>>) -> Result<Vec<Result<Outcome>>> {
+    let mut outcomes = Vec::with_capacity(told.len());
+    for outcome in told {
         match outcome {
             // These have stored nothing. Whatever failed half-way must not be committed.
             Err(error @ (Error::UnknownInstance { .. } | Error::Refused(_))) => {

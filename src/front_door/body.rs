@@ -37,6 +37,11 @@ pub enum Unread {
     Broken,
 }
 
+/// The `instance` that the beginning of a text names.
+pub fn instance_named(text: &[u8]) -> Option<String> {
+    instance_of(text.get(..BEGINNING).unwrap_or(text))
+}
+
 /// The whole body, at most `most` bytes.
 pub async fn read(mut body: Incoming, most: usize, pool: &Arc<Semaphore>) -> Result<Text, Unread> {
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -45,9 +50,9 @@ pub async fn read(mut body: Incoming, most: usize, pool: &Arc<Semaphore>) -> Res
     }
     let mut text = Text { bytes: Vec::with_capacity(expected.min(SMALL_BODY)), memory: None };
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(drop).and_then(|frame| frame.into_data().or(Err(()))) else {
-            return Err(Unread::Broken);
-        };
+        let Ok(frame) = frame else { return Err(Unread::Broken) };
+        // Headers after the body, which say nothing to us.
+        let Ok(data) = frame.into_data() else { continue };
         let length = text.bytes.len() + data.len();
         if length > most {
             text.memory = None;
@@ -85,7 +90,7 @@ async fn swallow(mut body: Incoming, mut kept: Vec<u8>, mut length: usize, most:
     kept.shrink_to_fit();
     while length < most.saturating_mul(SWALLOWED) {
         let Some(Ok(frame)) = body.frame().await else { break };
-        let Ok(data) = frame.into_data() else { break };
+        let Ok(data) = frame.into_data() else { continue };
         length += data.len();
         let wanted = BEGINNING.saturating_sub(kept.len());
         kept.extend_from_slice(data.get(..wanted).unwrap_or(&data));

@@ -28,6 +28,8 @@ pub enum Stage {
     KnownBody = 3,
     /// The request is here; the answer is not.
     Working = 4,
+    /// Somebody asks how the server is, and waits for it not long.
+    Asking = 5,
 }
 
 impl Stage {
@@ -37,7 +39,8 @@ impl Stage {
             1 => Self::Head,
             2 => Self::StrangersBody,
             3 => Self::KnownBody,
-            _ => Self::Working,
+            4 => Self::Working,
+            _ => Self::Asking,
         }
     }
 
@@ -47,13 +50,13 @@ impl Stage {
             Self::Idle => Some(IDLE_LIMIT),
             Self::Head => Some(limits.header_timeout),
             Self::StrangersBody | Self::KnownBody => Some(limits.body_timeout),
-            Self::Working => None,
+            Self::Working | Self::Asking => None,
         }
     }
 
     /// Whether such a connection may be closed for a new one.
     fn may_make_room(self) -> bool {
-        matches!(self, Self::Idle | Self::Head | Self::StrangersBody)
+        matches!(self, Self::Idle | Self::Head | Self::StrangersBody | Self::Asking)
     }
 }
 
@@ -62,11 +65,19 @@ pub struct Connection {
     id: u64,
     /// The stage in the lowest three bits, above them milliseconds since the listener began.
     state: AtomicU64,
+    /// The fingerprint of the credentials that its present body came with, if they are known.
+    whose: AtomicU64,
     began: Instant,
     cut: Notify,
 }
 
 impl Connection {
+    /// A body is coming, of `known` if these are credentials that were right of late.
+    pub fn enter_body(&self, known: Option<u64>) {
+        self.whose.store(known.unwrap_or_default(), Ordering::Relaxed);
+        self.enter(if known.is_some() { Stage::KnownBody } else { Stage::StrangersBody });
+    }
+
     pub fn enter(&self, stage: Stage) {
         let millis = self.began.elapsed().as_millis() as u64;
         self.state.store(millis << 3 | stage as u64, Ordering::Relaxed);
@@ -124,14 +135,14 @@ impl Connections {
         let connection = Arc::new(Connection {
             id,
             state: AtomicU64::new(0),
+            whose: AtomicU64::new(0),
             began: self.began,
             cut: Notify::new(),
         });
         connection.enter(Stage::Head);
         let mut open = self.lock();
         if open.len() >= most {
-            let idle = open.values().filter(|one| one.stage().may_make_room());
-            let longest = idle.min_by_key(|one| (one.stage() != Stage::Idle, one.since()))?.id;
+            let longest = longest_idle(&open).or_else(|| longest_of_the_greediest(&open))?;
             // Out of the list at once, so that the next newcomer finds another.
             if let Some(cut) = open.remove(&longest) {
                 cut.cut.notify_one();
@@ -174,6 +185,27 @@ impl Connections {
     }
 }
 
+fn longest_idle(open: &HashMap<u64, Arc<Connection>>) -> Option<u64> {
+    let idle = open.values().filter(|one| one.stage().may_make_room());
+    idle.min_by_key(|one| (one.stage() != Stage::Idle, one.since())).map(|one| one.id)
+}
+
+/// Of the bodies that are coming of the one who sends most of them: nobody keeps others out by sending
+/// many, and slowly. None: nobody sends several.
+fn longest_of_the_greediest(open: &HashMap<u64, Arc<Connection>>) -> Option<u64> {
+    let mut bodies: HashMap<u64, (usize, Duration, u64)> = HashMap::new();
+    for one in open.values().filter(|one| one.stage() == Stage::KnownBody) {
+        let (whose, since) = (one.whose.load(Ordering::Relaxed), one.since());
+        let (count, longest, id) = bodies.entry(whose).or_insert((0, since, one.id));
+        *count += 1;
+        if since < *longest {
+            (*longest, *id) = (since, one.id);
+        }
+    }
+    let (count, _, id) = bodies.into_values().max_by_key(|(count, ..)| *count)?;
+    (count > 1).then_some(id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,10 +225,26 @@ mod tests {
         newcomer.connection.enter(Stage::Working);
         let another = all.admit(4).unwrap();
         assert_eq!(ids(), [0, 3, 4, 5].into());
-        another.connection.enter(Stage::KnownBody);
+        another.connection.enter_body(Some(7));
         assert!(all.admit(4).is_none());
         drop(another);
         assert!(all.admit(4).is_some());
+    }
+
+    #[test]
+    fn who_sends_many_bodies_at_once_makes_room_and_who_sends_one_does_not() {
+        let all = Arc::new(Connections::default());
+        let places: Vec<Place> = (0..4).map(|_| all.admit(4).unwrap()).collect();
+        for (place, whose) in places.iter().zip([1, 2, 2, 2]) {
+            place.connection.enter_body(Some(whose));
+        }
+        for whose in [3, 4] {
+            let newcomer = all.admit(4).unwrap();
+            newcomer.connection.enter_body(Some(whose));
+            std::mem::forget(newcomer);
+        }
+        assert!(all.lock().contains_key(&0));
+        assert!(all.admit(4).is_none(), "everybody has one");
     }
 
     #[test]

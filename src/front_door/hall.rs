@@ -13,6 +13,7 @@ use super::connections::Connections;
 use super::limits::RefusedPosts;
 use super::metrics::Metrics;
 use super::queue::Queue;
+use super::reading::ReadingRoom;
 use super::standing::Standing;
 use crate::exchange::Secret;
 use crate::settings::FrontDoorLimits;
@@ -39,6 +40,7 @@ pub struct Hall {
     pub metrics: Metrics,
     pub known_bodies: Arc<Semaphore>,
     pub strangers_bodies: Arc<Semaphore>,
+    pub reading_room: ReadingRoom,
     refused: Mutex<RefusedPosts>,
     rules: RwLock<Arc<Rules>>,
     began: Instant,
@@ -54,6 +56,7 @@ impl Hall {
             metrics: Metrics::default(),
             known_bodies: Arc::new(Semaphore::new(LARGE_BODIES_KIB)),
             strangers_bodies: Arc::new(Semaphore::new(LARGE_BODIES_KIB)),
+            reading_room: ReadingRoom::default(),
             refused: Mutex::default(),
             rules: RwLock::new(Arc::new(rules)),
             began: Instant::now(),

@@ -27,7 +27,9 @@ use super::statuses::Refusal;
 use super::stopping;
 use crate::process::with_signals_blocked;
 
-/// Reading and parsing take less than storing: more threads would only take turns with it.
+/// Reading and parsing take half as long as storing, which one thread does for all. Further threads hand
+/// connections to each other and take turns with the server's processes.
+const CORES_OF_A_THREAD: usize = 2;
 const MOST_THREADS: usize = 4;
 
 const STACK_BYTES: usize = 1_024 * 1_024;
@@ -61,10 +63,11 @@ pub struct HttpSide {
 impl HttpSide {
     /// Starts the threads; nothing listens yet.
     pub fn start(hall: Arc<Hall>) -> io::Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (cores / CORES_OF_A_THREAD).clamp(1, MOST_THREADS);
         let runtime = with_signals_blocked(|| {
             Builder::new_multi_thread()
-                .worker_threads(threads.min(MOST_THREADS))
+                .worker_threads(threads)
                 .thread_stack_size(STACK_BYTES)
                 .thread_name("whaply http")
                 .enable_io()

@@ -3,36 +3,32 @@
 
 use std::time::{Duration, Instant};
 
-use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker};
+use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use pgrx::prelude::*;
 
 use super::choice::{Choice, Known, choose};
+use super::state::Door;
+use crate::process::{Restarts, worker_of};
 use crate::settings;
-use crate::worker::board::board;
+use crate::worker::board::{Board, board};
 
-/// A listener that died is started again after this, doubled each time up to the longest.
-const FIRST_RESTART: Duration = Duration::from_secs(1);
-const LONGEST_RESTART: Duration = Duration::from_secs(60);
-
-/// A listener that lived this long died of something new.
-const LIVED_WELL: Duration = Duration::from_secs(60);
+/// A listener that dies again and again is started this seldom.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 pub struct Keeper {
     listener: Option<DynamicBackgroundWorker>,
-    started_at: Instant,
-    restart_at: Instant,
-    backoff: Duration,
+    restarts: Restarts,
+    /// What keeps the one that is wanted from being there.
+    trouble: Door,
     said: Choice,
 }
 
 impl Default for Keeper {
     fn default() -> Self {
-        let now = Instant::now();
         Self {
             listener: None,
-            started_at: now,
-            restart_at: now,
-            backoff: FIRST_RESTART,
+            restarts: Restarts::new(LONGEST_WAIT, Instant::now()),
+            trouble: Door::Opening,
             said: Choice::Off,
         }
     }
@@ -45,23 +41,41 @@ impl Keeper {
         let front_door = settings::front_door();
         let choice = choose(front_door.listen.as_deref(), front_door.database.as_deref(), known);
         self.say(&choice);
+        let now = Instant::now();
         if let Choice::Serve(database) = choice
             && self.listener.is_none()
-            && self.restart_at <= Instant::now()
+            && self.restarts.is_due(now)
         {
             if is_listening() {
                 // The one that a launcher before this one started.
-                self.put_off();
+                self.restarts.put_off(now);
             } else {
-                self.start(database);
+                self.start(database, now);
             }
+        }
+        if let Some(board) = board() {
+            board.listening().note(self.door(&choice, board));
+        }
+    }
+
+    fn door(&self, choice: &Choice, board: &Board) -> Door {
+        match choice {
+            Choice::Off => Door::Off,
+            // Whether some database has the extension cannot be found out.
+            Choice::NotYet if !board.without_process().is_empty() => Door::NoProcess,
+            Choice::NotYet => Door::Opening,
+            Choice::Serve(_) => self.trouble,
+            Choice::Several => Door::SeveralDatabases,
+            Choice::NotThere(_) => Door::WrongDatabase,
+            Choice::Nowhere => Door::NoDatabase,
+            Choice::Stopped => Door::Stopped,
         }
     }
 
     /// When it has to look again, if nothing happens.
     pub fn until_next(&self, now: Instant) -> Option<Duration> {
         let is_due = self.listener.is_none() && matches!(self.said, Choice::Serve(_));
-        is_due.then(|| self.restart_at.saturating_duration_since(now))
+        is_due.then(|| self.restarts.until_due(now))
     }
 
     fn notice_end(&mut self) {
@@ -70,28 +84,27 @@ impl Keeper {
             return;
         }
         self.listener = None;
-        if self.started_at.elapsed() >= LIVED_WELL {
-            self.backoff = FIRST_RESTART;
-        }
-        self.put_off();
+        let soon = self.restarts.note_end(Instant::now());
+        self.trouble = if soon { Door::Ends } else { Door::Opening };
     }
 
-    fn start(&mut self, database: u32) {
-        self.started_at = Instant::now();
-        match builder(database).load_dynamic() {
-            Ok(listener) => self.listener = Some(listener),
+    fn start(&mut self, database: u32, now: Instant) {
+        self.restarts.note_start(now);
+        match worker_of(database, "whaply listener", "whaply_listener").load_dynamic() {
+            Ok(listener) => {
+                self.listener = Some(listener);
+                if self.trouble == Door::NoProcess {
+                    self.trouble = Door::Opening;
+                }
+            }
             Err(_) => {
                 warning!(
                     "whaply: no background worker slot is free for the listener: raise max_worker_processes"
                 );
-                self.put_off();
+                self.restarts.put_off(now);
+                self.trouble = Door::NoProcess;
             }
         }
-    }
-
-    fn put_off(&mut self) {
-        self.restart_at = Instant::now() + self.backoff;
-        self.backoff = (self.backoff * 2).min(LONGEST_RESTART);
     }
 
     /// One line for each change. While one listens, more databases do not matter until it ends.
@@ -121,8 +134,8 @@ impl Keeper {
             Choice::Stopped => log!("whaply: nothing listens: stop_worker() was called"),
             // The settings, or the listener, have changed: it need not wait for a former failure.
             Choice::Serve(_) | Choice::Off | Choice::NotYet => {
-                self.backoff = FIRST_RESTART;
-                self.restart_at = Instant::now();
+                self.restarts.forgive(Instant::now());
+                self.trouble = Door::Opening;
             }
         }
     }
@@ -131,16 +144,4 @@ impl Keeper {
 /// Whether there is a listener, whoever started it.
 fn is_listening() -> bool {
     board().is_some_and(|board| board.listener().pid() != 0)
-}
-
-fn builder(database: u32) -> BackgroundWorkerBuilder {
-    BackgroundWorkerBuilder::new("whaply listener")
-        .set_type("whaply listener")
-        .set_library("whaply")
-        .set_function("whaply_listener")
-        .set_argument(Some(pg_sys::Datum::from(database)))
-        .enable_spi_access()
-        .set_restart_time(None)
-        // SAFETY: reads a global of this process.
-        .set_notify_pid(unsafe { pg_sys::MyProcPid })
 }

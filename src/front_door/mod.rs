@@ -21,11 +21,14 @@ mod limits;
 mod metrics;
 mod process;
 mod queue;
+mod reading;
 mod requests;
 mod routes;
 mod standing;
+mod state;
 mod statuses;
 mod stopping;
 
 pub use choice::{Known, State};
 pub use keeper::Keeper;
+pub use state::{Listening, Noted, listening};

@@ -14,9 +14,10 @@ use super::batches::Batches;
 use super::checks::Checks;
 use super::hall::{Hall, Rules};
 use super::http::HttpSide;
+use super::state::Noted;
 use super::stopping;
 use crate::process::guarded::transaction;
-use crate::process::{install_signal_handlers_with, pin_settings, wait_for_event};
+use crate::process::{Sleep, install_signal_handlers_with, memory, pin_settings};
 use crate::settings::{self, FrontDoor};
 use crate::store::extension::{self, Presence};
 use crate::worker::board::{Status, board};
@@ -38,6 +39,7 @@ pub extern "C-unwind" fn whaply_listener(database: pg_sys::Datum) {
     unsafe { install_signal_handlers_with(stopping::terminate) }
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
     pin_settings();
+    memory::keep_no_large_pieces();
     // A launcher that was restarted does not know of the one that its predecessor started.
     if board().is_none_or(|board| board.listener().pid() != 0) {
         return;
@@ -59,6 +61,7 @@ struct Listener {
     database: pg_sys::Oid,
     http: HttpSide,
     hall: Arc<Hall>,
+    sleep: Sleep,
     batches: Batches,
     checks: Checks,
     front_door: FrontDoor,
@@ -74,6 +77,7 @@ impl Listener {
         Self {
             database,
             http,
+            sleep: Sleep::on(hall.queue.fd()),
             batches: Batches::new(Arc::clone(&hall)),
             hall,
             checks: Checks::default(),
@@ -102,7 +106,7 @@ impl Listener {
             self.checks.answer(self.hall.queue.questions());
             self.batches.count_turned_away();
             if !was_busy {
-                wait_for_event(self.hall.queue.fd(), LOOK);
+                self.sleep.until_event(LOOK);
             }
             self.process_interrupts();
             let is_time_to_look = self.batches.take_doubt() || self.looked_at.elapsed() >= LOOK;
@@ -171,8 +175,10 @@ impl Listener {
                 log!("whaply: listening on {address}");
                 self.open_at = Some(wanted);
                 self.said = None;
+                note(Noted::note_open);
             }
             Err(error) => {
+                note(|noted| noted.note_trouble(&error));
                 let trouble = format!("whaply: cannot listen on {wanted}: {error}");
                 if self.said.as_ref() != Some(&trouble) {
                     warning!("{trouble}");
@@ -188,7 +194,7 @@ impl Listener {
         let until = Instant::now() + TIME_TO_LEAVE;
         while self.hall.connections.count() > 0 && Instant::now() < until {
             if !self.batches.round() {
-                wait_for_event(self.hall.queue.fd(), STEP);
+                self.sleep.until_event(STEP);
             }
             self.checks.answer(self.hall.queue.questions());
             self.batches.count_turned_away();
@@ -228,14 +234,24 @@ fn take_place(database: pg_sys::Oid) {
     // SAFETY: the latch lies in shared memory; the callback runs once, when this process ends.
     unsafe {
         let latch = &raw const (*pg_sys::MyProc).procLatch as usize;
+        board.listening().note_nothing();
         board.listener().occupy_for(database.to_u32(), pg_sys::MyProcPid, latch);
         pg_sys::before_shmem_exit(Some(leave_place), 0.into());
     }
 }
 
+/// # Safety
+/// Called by PostgreSQL when this process ends, on its main thread.
 #[pg_guard]
 unsafe extern "C-unwind" fn leave_place(_code: i32, _argument: pg_sys::Datum) {
     if let Some(board) = board() {
         board.listener().occupy_for(0, 0, 0);
+        board.listening().note_nothing();
+    }
+}
+
+fn note(how: impl FnOnce(&Noted)) {
+    if let Some(board) = board() {
+        how(board.listening());
     }
 }

@@ -10,7 +10,6 @@ use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderName};
 use tokio::sync::oneshot;
-use tokio::task::block_in_place;
 use tokio::time::timeout;
 
 use super::address;
@@ -20,6 +19,7 @@ use super::connections::{Connection, Stage};
 use super::hall::{Hall, Rules};
 use super::health::Health;
 use super::queue::{Post, Question, Ticket, TurnedAway};
+use super::reading::NoTurn;
 use super::routes::{Route, route};
 use super::statuses::Refusal;
 use crate::credentials::Presented;
@@ -27,10 +27,6 @@ use crate::webhook;
 
 /// Evolution waits 30 s for an answer. What is stored after this is a duplicate when it is repeated.
 const PATIENCE: Duration = Duration::from_secs(25);
-
-/// Bytes that are parsed before anybody notices; for more, another thread takes over the connections
-/// of this one.
-const QUICKLY_READ: usize = 256 * 1_024;
 
 /// A load balancer does not wait long.
 const PATIENCE_FOR_HEALTH: Duration = Duration::from_secs(5);
@@ -112,22 +108,25 @@ impl<'a> Visitor<'a> {
         named: Option<String>,
     ) -> Result<HttpAnswer, Turned> {
         self.check_head(&request, named.as_deref())?;
-        connection.enter(if self.is_known { Stage::KnownBody } else { Stage::StrangersBody });
+        connection.enter_body(self.is_known.then_some(self.fingerprint));
         let text = self.read_body(request.into_body(), named.as_deref()).await?;
-        connection.enter(Stage::Working);
         let arrived_at = Instant::now();
-        let payload = self.read_payload(&text, named.as_deref())?;
-        let is_known =
-            self.hall.standing.is_right(&payload.envelope.instance, &self.presented, Utc::now());
-        if !is_known && self.is_over_its_limit() {
+        let payload = self.read_payload(&text, named.as_deref()).await?;
+        connection.enter(Stage::Working);
+        let instance = payload.envelope.instance.as_str();
+        let is_known = self.hall.standing.is_right(instance, &self.presented, Utc::now());
+        if !is_known && self.is_not_heard(instance) {
             return Err(Refusal::TooManyRefused.into());
         }
+        let (most, bytes) = (self.rules.limits.max_clients, text.bytes.len());
+        let place = self.hall.queue.place(is_known.then_some(instance), bytes, most);
+        let place = place.ok_or_else(|| Refusal::unavailable("too many webhooks are waiting"))?;
         let (answer, outcome) = oneshot::channel();
         let ticket = Ticket {
             presented: self.presented.clone(),
             fingerprint: self.fingerprint,
             is_known,
-            bytes: text.bytes.len(),
+            place,
             arrived_at,
             answer,
         };
@@ -143,17 +142,13 @@ impl<'a> Visitor<'a> {
     /// What can be told before the body has come.
     fn check_head(&self, request: &Request<Incoming>, named: Option<&str>) -> Result<(), Turned> {
         let turned = |refusal| Err(Turned { refusal, is_unread: true });
-        // A token is new with each event: whose it is, the body tells, or the path.
-        let may_be_known = self.is_known
-            || match named {
-                Some(named) => self.hall.standing.is_right(named, &self.presented, Utc::now()),
-                None => self.presented.is_token(),
-            };
-        if !may_be_known && self.is_over_its_limit() {
+        // If the path does not tell whose it is, the body does.
+        if !self.is_known && named.is_some_and(|named| self.is_not_heard(named)) {
             return turned(Refusal::TooManyRefused);
         }
         match text(request.headers(), &CONTENT_ENCODING) {
-            None | Some("identity") => Ok(()),
+            None => Ok(()),
+            Some(encoding) if encoding.eq_ignore_ascii_case("identity") => Ok(()),
             Some(_) => turned(Refusal::Invalid {
                 message: "the body is compressed".to_owned(),
                 hint: Some("Evolution API posts plain JSON.".to_owned()),
@@ -161,8 +156,12 @@ impl<'a> Visitor<'a> {
         }
     }
 
-    fn is_over_its_limit(&self) -> bool {
-        self.hall.was_refused_too_often(self.address, self.rules.limits.refused_per_minute)
+    /// Whether the address was refused too often to ask the database once more what is known to be
+    /// wrong. Whose credentials nobody has seen yet is heard: the gateway of many is one address.
+    fn is_not_heard(&self, instance: &str) -> bool {
+        let most = self.rules.limits.refused_per_minute;
+        self.hall.was_refused_too_often(self.address, most)
+            && self.hall.standing.is_wrong(instance, &self.presented, Utc::now())
     }
 
     async fn read_body(&self, body: Incoming, named: Option<&str>) -> Result<Text, Turned> {
@@ -179,22 +178,39 @@ impl<'a> Visitor<'a> {
                 Refusal::TooLarge
             }
             Unread::NoRoom => Refusal::unavailable("too many large webhooks are being read"),
-            Unread::Broken => {
-                Refusal::Invalid { message: "the body broke off".to_owned(), hint: None }
-            }
+            // On the way, perhaps: the next attempt may be whole.
+            Unread::Broken => Refusal::unavailable("the body broke off"),
         };
         Err(Turned { refusal, is_unread: true })
     }
 
-    fn read_payload(&self, text: &Text, named: Option<&str>) -> Result<webhook::Payload, Turned> {
+    async fn read_payload(
+        &self,
+        text: &Text,
+        named: Option<&str>,
+    ) -> Result<webhook::Payload, Turned> {
         // What is no UTF-8 is repaired as what is no Unicode in JSON's escapes is.
         let read = || webhook::read(&String::from_utf8_lossy(&text.bytes));
-        let is_long_work = text.bytes.len() > QUICKLY_READ;
-        let payload = if is_long_work { block_in_place(read) } else { read() };
-        let payload = payload.map_err(|refusal| Refusal::Invalid {
-            hint: Some(refusal.hint().to_owned()),
-            message: refusal.to_string(),
-        });
+        // A token is new with each event: the beginning tells whose it is.
+        let is_known = self.is_known
+            || text.memory.is_some()
+                && body::instance_named(&text.bytes).is_some_and(|instance| {
+                    self.hall.standing.is_right(&instance, &self.presented, Utc::now())
+                });
+        let turn = self.hall.reading_room.read(&text.bytes, is_known, read).await;
+        let payload = match turn {
+            Ok(payload) => payload.map_err(|refusal| Refusal::Invalid {
+                hint: Some(refusal.hint().to_owned()),
+                message: refusal.to_string(),
+            }),
+            Err(NoTurn::TooManyParts) => Err(Refusal::Invalid {
+                message: "the webhook has too many parts to be read".to_owned(),
+                hint: None,
+            }),
+            Err(NoTurn::TooLate) => {
+                return Err(Refusal::unavailable("too many large webhooks are being read").into());
+            }
+        };
         let payload = payload.and_then(|payload| {
             if named.is_none_or(|named| named == payload.envelope.instance) {
                 return Ok(payload);
@@ -237,7 +253,7 @@ impl<'a> Visitor<'a> {
 }
 
 async fn healthz(hall: &Hall, connection: &Connection) -> HttpAnswer {
-    connection.enter(Stage::Working);
+    connection.enter(Stage::Asking);
     let (answer, health) = oneshot::channel();
     hall.queue.ask(Question::Health(answer));
     let health = timeout(PATIENCE_FOR_HEALTH, health).await.ok().and_then(Result::ok);
@@ -257,7 +273,7 @@ async fn metrics(
     if !is_own_machine && !hall.rules().is_metrics_token(bearer) {
         return answers::forbidden();
     }
-    connection.enter(Stage::Working);
+    connection.enter(Stage::Asking);
     let (answer, figures) = oneshot::channel();
     hall.queue.ask(Question::Figures(answer));
     let figures = timeout(PATIENCE_FOR_HEALTH, figures).await.ok().and_then(Result::ok);

@@ -14,6 +14,9 @@ use crate::credentials::{self, Accepted, Presented};
 /// What was right is remembered this long, and at most twice.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
+/// What a tenant accepts may have changed since: a post is not refused by what was learned before this.
+const FRESH: Duration = Duration::from_secs(10);
+
 /// Fingerprints or tenants remembered at most in that time. Tokens differ with each event.
 const MOST: usize = 50_000;
 
@@ -32,7 +35,20 @@ struct Memory {
 #[derive(Default)]
 struct Generation {
     fingerprints: HashSet<u64>,
-    tenants: HashMap<String, Arc<Accepted>>,
+    tenants: HashMap<String, Learned>,
+}
+
+/// What a tenant accepts, and since when this is known.
+#[derive(Clone)]
+struct Learned {
+    accepted: Arc<Accepted>,
+    at: Instant,
+}
+
+impl Learned {
+    fn accepts(&self, presented: &Presented, now: DateTime<Utc>) -> bool {
+        credentials::check(presented, &self.accepted, true, now).is_ok()
+    }
 }
 
 impl Default for Standing {
@@ -60,22 +76,35 @@ impl Standing {
 
     /// Whether they are right for this instance, as far as that is remembered.
     pub fn is_right(&self, instance: &str, presented: &Presented, now: DateTime<Utc>) -> bool {
-        let accepted = {
-            let memory = self.lock();
-            memory.generations().find_map(|one| one.tenants.get(instance)).cloned()
-        };
-        accepted.is_some_and(|accepted| credentials::check(presented, &accepted, true, now).is_ok())
+        self.learned(instance).is_some_and(|learned| learned.accepts(presented, now))
+    }
+
+    /// Whether they are wrong for this instance, by what was learned a moment ago.
+    pub fn is_wrong(&self, instance: &str, presented: &Presented, now: DateTime<Utc>) -> bool {
+        let learned = self.learned(instance).filter(|learned| learned.at.elapsed() < FRESH);
+        learned.is_some_and(|learned| !learned.accepts(presented, now))
+    }
+
+    /// The main thread found that the instance accepts this.
+    pub fn learn(&self, instance: &str, accepted: &Accepted) {
+        let learned = Learned { accepted: Arc::new(accepted.clone()), at: Instant::now() };
+        self.lock().now.tenants.insert(instance.to_owned(), learned);
     }
 
     /// The main thread found these credentials right for the instance.
     pub fn remember(&self, instance: &str, accepted: &Accepted, fingerprint: u64) {
+        self.learn(instance, accepted);
         let mut memory = self.lock();
         if memory.since.elapsed() >= REMEMBERED || memory.now.fingerprints.len() >= MOST {
             memory.since = Instant::now();
             memory.before = std::mem::take(&mut memory.now);
         }
         memory.now.fingerprints.insert(fingerprint);
-        memory.now.tenants.insert(instance.to_owned(), Arc::new(accepted.clone()));
+    }
+
+    fn learned(&self, instance: &str) -> Option<Learned> {
+        let memory = self.lock();
+        memory.generations().find_map(|one| one.tenants.get(instance)).cloned()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Memory> {
@@ -108,5 +137,8 @@ mod tests {
         assert!(standing.is_right("loja", &presented("right"), Utc::now()));
         assert!(!standing.is_right("loja", &presented("wrong"), Utc::now()));
         assert!(!standing.is_right("other", &presented("right"), Utc::now()));
+        assert!(standing.is_wrong("loja", &presented("wrong"), Utc::now()));
+        assert!(!standing.is_wrong("loja", &presented("right"), Utc::now()));
+        assert!(!standing.is_wrong("other", &presented("wrong"), Utc::now()), "nobody knows");
     }
 }

@@ -3,7 +3,7 @@
 //! those five. Pure.
 
 use crate::credentials::RefusedBecause;
-use crate::error::Error;
+use crate::error::{Blame, Error};
 use crate::refusals::Reason;
 
 /// Why a request is not answered with 200.
@@ -100,52 +100,6 @@ impl Refusal {
     }
 }
 
-/// Who has to change something for an error to go away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// The event itself: it fails for ever.
-    Event,
-    /// This moment: other events, or this one alone, may go well now.
-    Moment,
-    /// The server: nothing goes well at the moment.
-    Server,
-}
-
-/// By SQLSTATE or its class; the longest that fits counts. What is not listed is a moment's.
-const BLAMES: [(&str, Blame); 15] = [
-    // Data exceptions, and values that no index takes.
-    ("22", Blame::Event),
-    ("54", Blame::Event),
-    ("23502", Blame::Event),
-    ("23514", Blame::Event),
-    // Other constraints depend on other rows, which change: a tenant that was just deleted.
-    ("23", Blame::Moment),
-    // Deadlock, serialization; a lock that was not to be had.
-    ("40", Blame::Moment),
-    ("55P03", Blame::Moment),
-    ("25006", Blame::Server),
-    // No space, no memory, no connection.
-    ("53", Blame::Server),
-    ("58", Blame::Server),
-    ("08", Blame::Server),
-    // Shutdown and the like; 57014 is one statement that somebody cancelled.
-    ("57014", Blame::Moment),
-    ("57", Blame::Server),
-    ("PT503", Blame::Server),
-    // The table is gone: so is the extension.
-    ("42P01", Blame::Server),
-];
-
-/// Who is to blame for an error that ended a transaction.
-pub fn blame(error: &Error) -> Blame {
-    blame_of(error.sqlstate())
-}
-
-fn blame_of(sqlstate: &str) -> Blame {
-    let fitting = BLAMES.iter().filter(|(prefix, _)| sqlstate.starts_with(prefix));
-    fitting.max_by_key(|(prefix, _)| prefix.len()).map_or(Blame::Moment, |(_, blame)| *blame)
-}
-
 /// An error as the log may have it: a data exception repeats the value, which may be what somebody
 /// said.
 pub fn without_values(error: &Error) -> String {
@@ -164,7 +118,7 @@ pub fn refusal(error: &Error) -> Refusal {
             Refusal::UnknownInstance
         }
         Error::WrongSecret => Refusal::Credentials(RefusedBecause::WrongSecret),
-        error if blame(error) == Blame::Event => {
+        error if error.blame() == Blame::Event => {
             Refusal::Invalid { message: error.to_string(), hint: error.hint() }
         }
         // The error's own words may hold a value: they stand in the log, not in an answer.
@@ -192,7 +146,7 @@ mod tests {
         for sqlstate in [
             "40P01", "40001", "55P03", "53100", "53200", "53300", "57P01", "57P03", "57014",
             "25006", "08006", "58030", "XX000", "XX001", "23503", "23505", "42P01", "P0001",
-            "0A000",
+            "0A000", "2200H",
         ] {
             let refusal = refusal(&raised(sqlstate));
             assert_eq!(refusal.status(), 503, "{sqlstate}");
@@ -215,7 +169,7 @@ mod tests {
         let outdated = Error::Outdated { tables: "0.2.0".to_owned(), library: "0.3.0" };
         for error in [outdated, Error::Standby] {
             assert_eq!(refusal(&error).status(), 503);
-            assert_eq!(blame(&error), Blame::Server);
+            assert_eq!(error.blame(), Blame::Server);
         }
     }
 

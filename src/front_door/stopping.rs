@@ -13,6 +13,9 @@ pub fn is_stopping() -> bool {
 }
 
 /// The handler of SIGTERM.
+///
+/// # Safety
+/// Called as one, on the main thread of the listener.
 pub unsafe extern "C-unwind" fn terminate(signal: i32) {
     // SAFETY: errno is this thread's own.
     let errno = unsafe { *libc::__errno_location() };
@@ -25,6 +28,12 @@ pub unsafe extern "C-unwind" fn terminate(signal: i32) {
     }
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno }
+}
+
+/// Whether this process ends at its next safe point: what its last commit waited for may not have come.
+pub fn is_ending_at_once() -> bool {
+    // SAFETY: a flag that signal handlers of this thread, the main one, set.
+    unsafe { pg_sys::ProcDiePending != 0 }
 }
 
 /// For a thread that sees that the main one does not leave: something holds it, as a commit that waits

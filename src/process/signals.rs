@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 // PostgreSQL's own handlers, as C functions: pgrx binds them for calling, not as pointers.
+// SAFETY: both are exported by every server, with this signature (postgres.h's SIGNAL_ARGS).
 unsafe extern "C-unwind" {
     fn die(signal: i32);
     #[allow(non_snake_case)]

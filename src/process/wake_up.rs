@@ -40,23 +40,53 @@ impl WakeUp {
     }
 }
 
-/// Sleeps until the latch of this process is set, the descriptor is readable, or the time is over;
-/// ends the process with the postmaster.
-pub fn wait_for_event(fd: RawFd, wait: Duration) {
-    let events = pg_sys::WL_LATCH_SET
-        | pg_sys::WL_TIMEOUT
-        | pg_sys::WL_EXIT_ON_PM_DEATH
-        | pg_sys::WL_SOCKET_READABLE;
-    let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-    // SAFETY: the latch of this process, and a descriptor that the caller keeps open.
-    unsafe {
-        pg_sys::WaitLatchOrSocket(
-            pg_sys::MyLatch,
-            events as i32,
-            fd,
-            wait,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
+/// What the main thread sleeps on: its latch, a descriptor, and the postmaster, with which the process
+/// ends. To make it takes longer than to wake up: it is made once.
+pub struct Sleep(*mut pg_sys::WaitEventSet);
+
+impl Sleep {
+    /// On the main thread of a connected background process. `fd` stays open for as long as this lives.
+    pub fn on(fd: RawFd) -> Self {
+        const EVENTS: i32 = 3;
+        // SAFETY: a set for so many events, owned by nobody but this; the latch is that of this process.
+        unsafe {
+            // The context in which it lives, or, of later versions, the owner that would free it.
+            #[cfg(any(feature = "pg13", feature = "pg14", feature = "pg15", feature = "pg16"))]
+            let set = pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, EVENTS);
+            #[cfg(not(any(
+                feature = "pg13",
+                feature = "pg14",
+                feature = "pg15",
+                feature = "pg16"
+            )))]
+            let set = pg_sys::CreateWaitEventSet(std::ptr::null_mut(), EVENTS);
+            let (no_fd, no_latch) = (pg_sys::PGINVALID_SOCKET, std::ptr::null_mut());
+            for (event, fd, latch) in [
+                (pg_sys::WL_LATCH_SET, no_fd, pg_sys::MyLatch),
+                (pg_sys::WL_EXIT_ON_PM_DEATH, no_fd, no_latch),
+                (pg_sys::WL_SOCKET_READABLE, fd, no_latch),
+            ] {
+                pg_sys::AddWaitEventToSet(set, event, fd, latch, std::ptr::null_mut());
+            }
+            Self(set)
+        }
+    }
+
+    /// Until the latch is set, the descriptor is readable, or the time is over.
+    pub fn until_event(&self, wait: Duration) {
+        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        // SAFETY: room for the one event that is asked for, which has no destructor.
+        unsafe {
+            let mut event = std::mem::zeroed();
+            pg_sys::WaitEventSetWait(self.0, wait, &raw mut event, 1, pg_sys::PG_WAIT_EXTENSION);
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+        }
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        // SAFETY: made by `on`, on this thread, and freed nowhere else.
+        unsafe { pg_sys::FreeWaitEventSet(self.0) }
     }
 }

@@ -157,7 +157,7 @@ fn register_limits() {
     int(
         c"whaply.refused_per_minute",
         c"How many posts of one address may be refused in a minute. 0: no limit.",
-        c"Beyond it the address gets 429, but for posts with a secret that was right of late.",
+        c"Beyond it what is known to be wrong gets 429; secrets that are right are taken all the same.",
         &REFUSED_PER_MINUTE,
         0,
         1_000_000,

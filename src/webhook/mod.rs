@@ -8,8 +8,10 @@ mod content;
 mod envelope;
 mod fields;
 mod jid;
+mod jsonb;
 mod message;
 mod note;
+mod numeric;
 mod parse;
 mod phone;
 mod raw;
@@ -23,6 +25,7 @@ pub use change::{Change, ChangeKind};
 pub use content::{ContentClass, content_of};
 pub use envelope::Envelope;
 pub use jid::{Jid, JidKind};
+pub use jsonb::Jsonb;
 pub use message::{Message, MessageEvent, is_unverified};
 pub use refusal::Refusal;
 pub use status::Status;
@@ -32,9 +35,9 @@ pub use status::Status;
 pub struct Payload {
     pub envelope: Envelope,
     pub body: Body,
-    /// The payload as JSON text that `jsonb` takes: without keys, file contents and NULs, with
-    /// U+FFFD in place of every lone surrogate, and as texts the numbers that `numeric` cannot hold.
-    pub raw: String,
+    /// The payload as it is stored: without keys, file contents and NULs, with U+FFFD in place of every
+    /// lone surrogate, and as texts the numbers that `numeric` cannot hold.
+    pub raw: Jsonb,
 }
 
 /// Reads the body of one webhook POST. No `String` of the result holds U+0000.
@@ -45,7 +48,6 @@ pub fn read(text: &str) -> Result<Payload, Refusal> {
     }
     let envelope = Envelope::read(&payload)?;
     let body = Body::read(&envelope, fields::at(&payload, "data"))?;
-    let raw =
-        raw::raw_text(&payload).map_err(|error| Refusal::NotJson { reason: error.to_string() })?;
+    let raw = raw::kept(&payload, text.len()).ok_or(Refusal::TooLarge)?;
     Ok(Payload { envelope, body, raw })
 }

@@ -1,8 +1,9 @@
-//! What is kept of a payload: its JSON text without keys and without file contents, in a form that
+//! What is kept of a payload: its JSON without keys and without file contents, in a form that
 //! PostgreSQL's `jsonb` takes. Never changes anything else.
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
+
+use super::jsonb::{Entry, Jsonb, Writer};
 
 /// Keys of Evolution (`apikey`; `api_key` in its error webhook, the global one) and of the
 /// WhatsApp account itself, which a `messages.edited` can carry while a phone is being paired; and what
@@ -16,31 +17,45 @@ const FILES: [&str; 4] = ["base64", "jpegThumbnail", "pngThumbnail", "thumbnail"
 const MAX_WHOLE_DIGITS: i64 = 131_072;
 const MAX_FRACTION_DIGITS: i64 = 16_383;
 
-pub(super) fn raw_text(payload: &Value) -> serde_json::Result<String> {
-    serde_json::to_string(&Kept(payload))
+/// `about`: how many bytes it may come to. None: it is larger than any `jsonb`.
+pub(super) fn kept(payload: &Value, about: usize) -> Option<Jsonb> {
+    let mut writer = Writer::with_capacity(about);
+    write(&mut writer, Kept::Whole(payload));
+    writer.finish()
 }
 
-/// Written as what is kept of the value. The parser's depth limit bounds the recursion.
-struct Kept<'a>(&'a Value);
+/// What is kept of a value.
+enum Kept<'a> {
+    Whole(&'a Value),
+    /// In place of a file.
+    Length(String),
+}
 
-impl Serialize for Kept<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Object(fields) => {
-                let mut kept = serializer.serialize_map(None)?;
-                for (key, field) in fields.iter().filter(|(key, _)| !is_among(&SECRETS, key)) {
-                    match is_among(&FILES, key).then(|| length_of_file(field)).flatten() {
-                        Some(length) => kept.serialize_entry(key, &length)?,
-                        None => kept.serialize_entry(key, &Kept(field))?,
-                    }
-                }
-                kept.end()
-            }
-            Value::Array(items) => serializer.collect_seq(items.iter().map(Kept)),
-            Value::Number(number) if !fits_numeric(number.as_str()) => {
-                serializer.serialize_str(number.as_str())
-            }
-            other => other.serialize(serializer),
+impl<'a> Kept<'a> {
+    fn of_field(name: &str, field: &'a Value) -> Self {
+        let length = is_among(&FILES, name).then(|| length_of_file(field)).flatten();
+        length.map_or(Self::Whole(field), Self::Length)
+    }
+}
+
+/// The parser's depth limit bounds the recursion.
+fn write(writer: &mut Writer, kept: Kept<'_>) -> Entry {
+    let value = match &kept {
+        Kept::Length(text) => return writer.text(text),
+        Kept::Whole(value) => value,
+    };
+    match value {
+        Value::Null => Entry::NULL,
+        Value::Bool(flag) => Entry::flag(*flag),
+        Value::String(text) => writer.text(text),
+        Value::Number(number) if fits_numeric(number.as_str()) => writer.number(number.as_str()),
+        Value::Number(number) => writer.text(number.as_str()),
+        Value::Array(items) => writer.array(items.iter().map(Kept::Whole), write),
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, _)| !is_among(&SECRETS, name));
+            let fields =
+                fields.map(|(name, field)| (name.as_str(), Kept::of_field(name, field))).collect();
+            writer.object(fields, write)
         }
     }
 }

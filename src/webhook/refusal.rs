@@ -10,6 +10,9 @@ pub enum Refusal {
     NotAnObject,
     #[error("the payload is nested too deeply")]
     TooDeep,
+    /// 256 MiB are the most.
+    #[error("the payload is larger than a jsonb can be")]
+    TooLarge,
     #[error("the payload has no \"event\"")]
     NoEvent,
     #[error("the payload has no \"instance\"")]
@@ -34,6 +37,7 @@ impl Refusal {
                 "Pass the whole webhook: an object with \"event\", \"instance\" and \"data\"."
             }
             Self::TooDeep => "A webhook of Evolution API nests a few levels; 127 are read.",
+            Self::TooLarge => "Turn off the option base64 of the webhook in Evolution.",
             Self::NoEvent => "\"event\" is a text such as \"messages.upsert\".",
             Self::NoInstance => "\"instance\" is the name of the Evolution instance, as a text.",
             Self::NoMessageId { .. } => {
