@@ -131,7 +131,8 @@ COMMENT ON VIEW whaply.unanswered_chats IS 'Chats with questions after the last 
 COMMENT ON VIEW whaply.tenant_stats IS 'Messages of the last 24 hours by tenant';
 COMMENT ON VIEW whaply.reply_queue IS 'Open replies';
 COMMENT ON VIEW whaply.failed_replies IS 'Replies that were given up, and why; retry_reply(id) tries again';
-COMMENT ON VIEW whaply.health IS 'One row for each thing that needs a person; empty is good';
+COMMENT ON VIEW whaply.tenant_stats_daily IS 'The last 31 days by tenant and day of its timezone: messages, replies sent, errors (replies and messages that failed), tokens, and the time from the first question to the end of the answer. A day without anything has no row';
+COMMENT ON VIEW whaply.health IS 'One row for each thing that needs a person, the worst first (severity: critical, warning, info); empty is good';
 
 COMMENT ON FUNCTION whaply.ingest(jsonb) IS 'Takes one webhook of Evolution API 2.x, exactly once. Returns {action, duplicate, tenant_id, chat_id, message_id, reply_id}. Errors: 22023, 22001 (bad payload), 22004 (NULL), P0002 (unknown instance). Asks for no secret';
 COMMENT ON FUNCTION whaply.webhook(json) IS 'ingest behind the tenant''s secret, for PostgREST: it is read from request.headers (x-whaply-secret). Raises PT401, PT404, PT503';
@@ -151,7 +152,8 @@ COMMENT ON FUNCTION whaply.cancel_reply(bigint) IS 'Calls an open reply off. Ret
 COMMENT ON FUNCTION whaply.start_worker() IS 'Starts the reply worker of this database and waits for it, 10 s at most. The listener follows, if this is the database it serves. Returns whether the worker runs';
 COMMENT ON FUNCTION whaply.stop_worker() IS 'Stops the reply worker and the listener of this database and waits for their end, 10 s at most. Returns whether they are gone. They stay away until start_worker() or a restart of the server';
 COMMENT ON FUNCTION whaply.worker_status() IS '{status, pid, preloaded} of the reply worker of this database';
-COMMENT ON FUNCTION whaply.wait_until_idle(interval) IS 'Waits until the worker has nothing open; false if the time is over first. For tests: not in a transaction that has written';
+COMMENT ON FUNCTION whaply.server_status() IS '{library, listener: {state, reason, error}, databases_without_process, databases_left_out}: what view health tells of the processes of whaply in this server. state: off, starting, open, down';
+COMMENT ON FUNCTION whaply.wait_until_idle(interval) IS 'Waits until the worker has nothing open; false if the time is over first. What waits for a line that is closed does not count. For tests: not in a transaction that has written';
 COMMENT ON FUNCTION whaply.adopt_tenants() IS 'Makes this database the one that speaks for its tenants, after a restore. Fails open replies older than reply_expiry. Returns how many tenants were elsewhere';
 COMMENT ON FUNCTION whaply.home_id() IS 'Names this database: system identifier and OID. A copy has another';
 COMMENT ON FUNCTION whaply.check_tenant() IS 'Trigger: refuses what a tenant cannot be set to (23502, 23514), without printing the row, which holds keys';

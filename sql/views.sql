@@ -20,13 +20,29 @@ SELECT s.id, t.instance_name, s.chat_id, s.pause_reason, s.last_human_at, now() 
                                                    interval '2 hours')))
  ORDER BY s.last_human_at;
 
+-- The few events that left a question without an answer.
+CREATE INDEX idx_processed_events_unanswered ON whaply.processed_events (tenant_id, message_id)
+    WHERE event_type = 'messages.upsert'
+      AND action_taken IN ('ignored_paused', 'cancelled_paused', 'ai_failed', 'drafted', 'ignored_mode', 'ignored_unverified');
+
 -- Who waits: the customer's questions after the last word of the business that nobody answers. A
 -- fallback text and the parts of a reply that did not come to its end are no answer to them.
+-- It goes out from the questions, since nearly every chat has none.
 CREATE VIEW whaply.unanswered_chats AS
 SELECT t.instance_name, s.chat_id, s.contact_name, s.is_paused, s.pause_reason, q.asked_at, now() - q.asked_at AS waiting_for,
-       q.text, q.questions
-  FROM whaply.sessions s
-  JOIN whaply.tenants t ON t.id = s.tenant_id
+       first.text, q.questions
+  FROM whaply.tenants t
+ CROSS JOIN LATERAL (
+       SELECT coalesce(a.chat_id, m.chat_id) AS chat_id, array_agg(m.sent_at) AS times, array_agg(m.id) AS ids
+         FROM whaply.processed_events e
+         JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id
+         LEFT JOIN whaply.chat_aliases a ON a.tenant_id = m.tenant_id AND a.jid = m.chat_id
+        WHERE e.tenant_id = t.id AND e.event_type = 'messages.upsert'
+          AND e.action_taken IN ('ignored_paused', 'cancelled_paused', 'ai_failed', 'drafted', 'ignored_mode',
+                                 'ignored_unverified')
+          AND m.sender IN ('customer', 'unverified') AND m.deleted_at IS NULL
+        GROUP BY coalesce(a.chat_id, m.chat_id)) AS asked
+  JOIN whaply.sessions s ON s.tenant_id = t.id AND s.chat_id = asked.chat_id
   CROSS JOIN LATERAL (
        SELECT array_agg(a.jid) || s.chat_id AS jids
          FROM whaply.chat_aliases a
@@ -46,26 +62,13 @@ SELECT t.instance_name, s.chat_id, s.contact_name, s.is_paused, s.pause_reason, 
                ORDER BY m.sent_at DESC, m.id DESC LIMIT 1) AS newest
         ORDER BY newest.sent_at DESC, newest.id DESC LIMIT 1) AS said ON true
   CROSS JOIN LATERAL (
-       SELECT min(m.sent_at) AS asked_at, (array_agg(m.text ORDER BY m.sent_at, m.id))[1] AS text, count(*) AS questions
-         FROM whaply.messages m
-         JOIN whaply.processed_events e
-           ON e.tenant_id = m.tenant_id AND e.message_id = m.message_id AND e.event_type = 'messages.upsert'
-        WHERE m.tenant_id = s.tenant_id AND m.chat_id = ANY (names.jids)
-          AND m.sender IN ('customer', 'unverified') AND m.deleted_at IS NULL
-          AND e.action_taken IN ('ignored_paused', 'cancelled_paused', 'ai_failed', 'drafted', 'ignored_mode',
-                                 'ignored_unverified')
-          AND m.sent_at >= coalesce(said.sent_at, '-infinity')
-          AND (said.id IS NULL OR (m.sent_at, m.id) > (said.sent_at, said.id))) AS q
- WHERE q.questions > 0
-   -- A question is known as long as its event is kept: nobody has asked in a chat that did not change since
-   -- the oldest of them. What may be of another chat changes none.
-   AND (s.updated_at >= (SELECT e.processed_at - interval '1 hour' FROM whaply.processed_events e ORDER BY e.id LIMIT 1)
-        OR (s.tenant_id, s.chat_id) IN (
-            SELECT u.tenant_id, coalesce(a.chat_id, u.chat_id)
-              FROM whaply.messages u LEFT JOIN whaply.chat_aliases a ON a.tenant_id = u.tenant_id AND a.jid = u.chat_id
-             WHERE u.sender = 'unverified'))
+       SELECT min(question.sent_at) AS asked_at, (array_agg(question.id ORDER BY question.sent_at, question.id))[1] AS first_id,
+              count(*) AS questions
+         FROM unnest(asked.times, asked.ids) AS question (sent_at, id)
+        WHERE said.id IS NULL OR (question.sent_at, question.id) > (said.sent_at, said.id)) AS q
+  JOIN whaply.messages first ON first.id = q.first_id
    -- A chat that was found to be another one is listed under that one's name.
-   AND NOT EXISTS (SELECT FROM whaply.chat_aliases a WHERE a.tenant_id = s.tenant_id AND a.jid = s.chat_id)
+ WHERE NOT EXISTS (SELECT FROM whaply.chat_aliases a WHERE a.tenant_id = s.tenant_id AND a.jid = s.chat_id)
    -- The assistant is about to answer, and it reads the chat.
    AND NOT EXISTS (SELECT FROM whaply.replies r
                     WHERE r.tenant_id = s.tenant_id AND r.chat_id = s.chat_id
@@ -82,6 +85,61 @@ SELECT t.instance_name,
   LEFT JOIN whaply.messages m ON m.tenant_id = t.id AND m.created_at > now() - interval '24 hours'
  GROUP BY t.id, t.instance_name
  ORDER BY total_count DESC, t.instance_name;
+
+-- For the days below. Replies end nearly in the order of their rows.
+CREATE INDEX idx_replies_finished_at ON whaply.replies USING brin (finished_at) WITH (autosummarize = on);
+
+-- The last 31 days of each tenant, by the calendar of its own timezone. A message counts on the day on
+-- which it came, a reply or a failure on the day on which it ended.
+CREATE VIEW whaply.tenant_stats_daily AS
+WITH zones AS MATERIALIZED (
+    SELECT z.name FROM pg_timezone_names z),
+clocks AS MATERIALIZED (
+    -- A name that this server does not know counts as UTC, as in the prompt.
+    SELECT t.id AS tenant_id, t.instance_name, coalesce(z.name, 'UTC') AS zone
+      FROM whaply.tenants t
+      LEFT JOIN zones z ON z.name = coalesce(t.timezone, current_setting('whaply.timezone', true))),
+said AS (
+    SELECT m.tenant_id, (m.created_at AT TIME ZONE c.zone)::date AS day,
+           count(*) FILTER (WHERE NOT m.from_me) AS inbound_count,
+           count(*) FILTER (WHERE m.from_me) AS outbound_count,
+           count(*) FILTER (WHERE m.sender = 'assistant') AS assistant_count,
+           count(*) AS total_count
+      FROM whaply.messages m JOIN clocks c USING (tenant_id)
+     WHERE m.created_at > now() - interval '33 days'
+     GROUP BY 1, 2),
+answered AS (
+    SELECT r.tenant_id, (r.finished_at AT TIME ZONE c.zone)::date AS day,
+           count(*) FILTER (WHERE r.state = 'sent') AS reply_count,
+           count(*) FILTER (WHERE r.state = 'failed') AS failed,
+           sum(r.input_tokens) AS input_tokens,
+           sum(r.output_tokens) AS output_tokens,
+           percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY r.finished_at - r.first_sent_at)
+               FILTER (WHERE r.state = 'sent') AS latencies
+      FROM whaply.replies r JOIN clocks c USING (tenant_id)
+     WHERE r.finished_at > now() - interval '33 days'
+     GROUP BY 1, 2),
+-- What failed with its reply is counted there.
+undelivered AS (
+    SELECT d.tenant_id, (d.finished_at AT TIME ZONE c.zone)::date AS day, count(*) AS failed
+      FROM whaply.deliveries d JOIN clocks c USING (tenant_id) LEFT JOIN whaply.replies r ON r.id = d.reply_id
+     WHERE d.state = 'failed' AND d.finished_at > now() - interval '33 days' AND r.state IS DISTINCT FROM 'failed'
+     GROUP BY 1, 2)
+SELECT c.instance_name, day,
+       coalesce(said.inbound_count, 0) AS inbound_count,
+       coalesce(said.outbound_count, 0) AS outbound_count,
+       coalesce(said.assistant_count, 0) AS assistant_count,
+       coalesce(said.total_count, 0) AS total_count,
+       coalesce(answered.reply_count, 0) AS reply_count,
+       coalesce(answered.failed, 0) + coalesce(undelivered.failed, 0) AS error_count,
+       coalesce(answered.input_tokens, 0) AS input_tokens,
+       coalesce(answered.output_tokens, 0) AS output_tokens,
+       answered.latencies[1] AS latency_p50,
+       answered.latencies[2] AS latency_p95
+  FROM said FULL JOIN answered USING (tenant_id, day) FULL JOIN undelivered USING (tenant_id, day)
+  JOIN clocks c USING (tenant_id)
+ WHERE day > (now() AT TIME ZONE c.zone)::date - 31
+ ORDER BY day DESC, c.instance_name;
 
 CREATE VIEW whaply.reply_queue AS
 SELECT r.id, t.instance_name, r.chat_id, r.state, r.due_at, r.attempt, r.deferrals, r.error,
@@ -108,91 +166,3 @@ SELECT r.id, t.instance_name, r.state, r.error, whaply.draw_qr(r.qr_code) AS qr,
   FROM whaply.connect_requests r
   JOIN whaply.tenants t ON t.id = r.tenant_id
  ORDER BY r.id DESC;
-
--- One row for each thing that needs a person; no row is good news.
-CREATE VIEW whaply.health AS
-SELECT NULL::varchar AS instance_name, 'worker' AS subject, 'no reply worker runs in this database' AS problem,
-       'SELECT whaply.start_worker(); or set shared_preload_libraries = ''whaply''' AS what_to_do
- WHERE NOT pg_is_in_recovery() AND (whaply.worker_status() ->> 'pid') IS NULL
-UNION ALL
-SELECT NULL, 'worker', 'the setting whaply.worker is off: nothing is answered or sent',
-       'ALTER SYSTEM SET whaply.worker = on; SELECT pg_reload_conf()'
- WHERE NOT coalesce(current_setting('whaply.worker', true)::boolean, true)
-UNION ALL
-SELECT t.instance_name, 'home', 'this database is a copy: the tenant is served elsewhere, nothing is sent from here',
-       'SELECT whaply.adopt_tenants(); in the one database that shall speak'
-  FROM whaply.tenants t WHERE t.home IS DISTINCT FROM whaply.home_id()
-UNION ALL
-SELECT t.instance_name, 'line', 'the WhatsApp line is ' || t.connection_state || ': answers wait',
-       'scan the QR code of the instance in Evolution'
-  FROM whaply.tenants t WHERE t.connection_state <> 'open'
-UNION ALL
-SELECT t.instance_name, 'replies', count(*) || ' replies failed in the last 24 hours, the last: ' ||
-       (array_agg(coalesce(r.error, '?') ORDER BY r.finished_at DESC))[1],
-       'SELECT * FROM whaply.failed_replies; then SELECT whaply.retry_replies(instance_name, since)'
-  FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id
- WHERE r.state = 'failed' AND r.finished_at > now() - interval '24 hours'
- GROUP BY t.id, t.instance_name
-UNION ALL
-SELECT t.instance_name, 'deliveries', 'a message to ' || d.chat_id || ' is ' || d.state || ': ' || coalesce(d.error, '?'),
-       'look at the chat; SELECT whaply.send_message(...) if it is not there'
-  FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id
- WHERE d.state = 'uncertain' OR (d.state = 'failed' AND d.finished_at > now() - interval '24 hours')
-UNION ALL
-SELECT t.instance_name, 'loop', count(*) || ' chats are paused: more answers than answers_per_chat or answers_per_tenant allow; '
-       || 'perhaps a machine is on the other side',
-       'SELECT * FROM whaply.sessions WHERE pause_reason = ''loop_guard''; they resume by themselves at paused_until'
-  FROM whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id
- WHERE s.is_paused AND s.pause_reason = 'loop_guard' AND s.paused_until > now()
- GROUP BY t.id, t.instance_name
-UNION ALL
-SELECT t.instance_name, 'unverified', count(*) || ' messages of the last 24 hours may stand in the wrong chat and got no answer: '
-       || 'several customers wrote at once, and the Cloud API did not prove whose they are',
-       'read them: SELECT * FROM whaply.messages WHERE sender = ''unverified''; '
-       || 'UPDATE whaply.tenants SET on_unverified = ''answer'' trusts them'
-  FROM whaply.messages m JOIN whaply.tenants t ON t.id = m.tenant_id
- WHERE m.sender = 'unverified' AND m.created_at > now() - interval '24 hours'
- GROUP BY t.id, t.instance_name
-UNION ALL
-SELECT t.instance_name, 'greeting', 'the owner''s words "' || left(w.text, 60) || CASE WHEN length(w.text) > 60 THEN '…' ELSE '' END
-       || '" came within 10 s in ' || w.chats || ' chats: are they WhatsApp Business''s own message?',
-       format('if so: UPDATE whaply.tenants SET auto_reply_texts = array_append(auto_reply_texts, %L) WHERE instance_name = %L',
-              w.text, t.instance_name)
-  FROM (SELECT DISTINCT n.tenant_id, n.text FROM whaply.messages n
-         WHERE n.sender = 'owner' AND n.text IS NOT NULL AND n.created_at > now() - interval '24 hours') AS said
-  JOIN whaply.tenants t ON t.id = said.tenant_id
-  CROSS JOIN LATERAL (
-       SELECT said.text, count(DISTINCT coalesce(a.chat_id, o.chat_id)) AS chats
-         FROM whaply.messages o
-         LEFT JOIN whaply.chat_aliases a ON a.tenant_id = o.tenant_id AND a.jid = o.chat_id
-        WHERE o.tenant_id = said.tenant_id AND o.sender = 'owner' AND md5(o.text) = md5(said.text) AND o.text = said.text
-          AND o.created_at > now() - interval '30 days'
-          AND EXISTS (SELECT FROM whaply.messages c
-                       WHERE c.tenant_id = o.tenant_id AND c.chat_id = o.chat_id
-                         AND c.sender IN ('customer', 'assistant', 'operator')
-                         AND c.sent_at BETWEEN o.sent_at - interval '10 seconds' AND o.sent_at)) AS w
- WHERE w.chats > 1
-   AND NOT EXISTS (SELECT FROM unnest(t.auto_reply_texts) AS known (text) WHERE btrim(known.text) = btrim(w.text))
-UNION ALL
-SELECT t.instance_name, 'webhooks', r.refused || CASE r.refused WHEN 1 THEN ' post was' ELSE ' posts were' END
-       || ' refused since ' || to_char(r.first_at, 'YYYY-MM-DD HH24:MI') || ', the last at '
-       || to_char(r.last_at, 'YYYY-MM-DD HH24:MI') || ': ' || r.reason,
-       CASE r.reason
-       WHEN 'unknown_instance' THEN 'INSERT INTO whaply.tenants (instance_name, ...): no tenant has the instance that was named, '
-            || 'or delete the webhook in Evolution'
-       WHEN 'too_large' THEN CASE WHEN t.id IS NULL
-            THEN 'end the webhook''s URL with /webhook/INSTANCE, which tells whose it is; and switch off the option base64'
-            ELSE format('switch off the option base64 of the webhook of instance %L in Evolution, and restart the instance',
-                        t.instance_name) END
-       WHEN 'invalid' THEN 'see what posts there: it is not an event of Evolution API'
-       WHEN 'too_fast' THEN 'Evolution repeats them, nothing is lost; if it is no fault there, raise whaply.webhook_rate'
-       WHEN 'expired_token' THEN format('compare the clocks of Evolution''s machine and of this one; or enter the secret in place of '
-                                        || 'jwt_key: SELECT whaply.webhook_settings(%L)', t.instance_name)
-       ELSE format('enter the header in the webhook of the instance in Evolution: SELECT whaply.webhook_settings(%L); '
-                   || 'if it is there, somebody else posts', t.instance_name) END
-  FROM whaply.refused_webhooks r LEFT JOIN whaply.tenants t ON t.id = r.tenant_id
- WHERE r.last_at > now() - interval '24 hours'
-UNION ALL
-SELECT t.instance_name, 'secret', 'the tenant has no webhook_secret: its webhooks are refused',
-       'UPDATE whaply.tenants SET webhook_secret = ...; or ALTER SYSTEM SET whaply.require_secret = off and reload'
-  FROM whaply.tenants t WHERE t.webhook_secret IS NULL AND t.webhook_jwt_key IS NULL;

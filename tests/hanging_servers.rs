@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use support::backlog::customers_have_asked;
 use support::scene::insert_tenant;
 use support::{
     Cluster, ClusterOptions, EvolutionOptions, FakeEvolution, FakeLlm, LlmBehaviour, Scene,
@@ -17,22 +18,6 @@ const THREADS: usize = 32;
 /// What each of the hanging tenants may have in flight: no limit of its own holds it back.
 const MAX_IN_FLIGHT: &str = "100";
 const CHATS: i32 = 60;
-
-/// Questions that have come, each in its own chat, all due now.
-const QUESTIONS: &str = "
-    WITH chats AS (
-        INSERT INTO whaply.sessions (tenant_id, chat_id, reply_jid)
-        SELECT $1, jid, jid FROM (SELECT 5511990000000 + n || '@s.whatsapp.net' FROM generate_series(1, $2) AS n) AS c (jid)
-        RETURNING tenant_id, chat_id),
-    questions AS (
-        INSERT INTO whaply.messages (tenant_id, chat_id, message_id, text, sender)
-        SELECT tenant_id, chat_id, 'ASKED-' || chat_id, 'Abrem hoje?', 'customer' FROM chats
-        RETURNING tenant_id, message_id),
-    events AS (
-        INSERT INTO whaply.processed_events (tenant_id, message_id, event_type, action_taken)
-        SELECT tenant_id, message_id, 'messages.upsert', 'ai_queued' FROM questions)
-    INSERT INTO whaply.replies (tenant_id, chat_id, due_at, first_sent_at)
-    SELECT tenant_id, chat_id, now(), now() FROM chats";
 
 /// A tenant with these servers, whose customers have all asked.
 fn tenant_with_questions(scene: &Scene, name: &str, evolution: &FakeEvolution, llm: &FakeLlm) {
@@ -49,7 +34,7 @@ fn tenant_with_questions(scene: &Scene, name: &str, evolution: &FakeEvolution, l
     ];
     let columns = columns.map(|(column, value)| (column.to_owned(), value.to_owned()));
     let id = insert_tenant(&scene.db, &columns);
-    scene.db.rows(QUESTIONS, &[&id, &CHATS]);
+    customers_have_asked(&scene.db, id, CHATS);
 }
 
 #[test]

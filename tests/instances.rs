@@ -189,6 +189,10 @@ fn a_wrong_key_is_told_at_once_and_never_shown() {
     wait_for_state(&scene, "failed");
     wait_for_error(&scene, "whaply.evolution_api_key");
     assert_eq!(calls(&scene, "/create"), 1, "it is not tried again");
+    let found = "SELECT severity || ': ' || problem FROM whaply.health WHERE subject = 'connect'";
+    let found: String = scene.db.value(found, &[]);
+    assert!(found.starts_with("critical: connect_instance failed at"), "{found}");
+    assert!(found.contains("whaply.evolution_api_key"), "{found}");
 
     scene.evolution.create_instance(SHOP);
     scene.set_tenant("evo_api_key = 'the-token-of-somebody-else'");

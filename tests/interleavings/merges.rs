@@ -101,6 +101,22 @@ fn a_pause_that_waits_for_a_merge_pauses_the_chat_that_is_left() {
     assert_eq!(texts_to_both_names(&scene), [""; 0]);
 }
 
+/// It was read under a name that leads elsewhere by the time the lock is had.
+#[test]
+fn a_question_that_waits_for_a_merge_is_asked_in_the_chat_that_is_left() {
+    let scene = scene_without_worker("merge_question");
+    let [phone, lid] = two_sessions_of_maria(&scene);
+    let third = customer_webhook(&scene, &maria(), "In blue");
+    let fourth = customer_webhook(&scene, &maria().by_lid().without_alternative(), "By Friday");
+    let mut customer = OpenTransaction::begin(&scene.db);
+    customer.ingest(&third.payload);
+    let waiting = waiting_webhook(&scene, &fourth.payload);
+    customer.commit();
+    assert_eq!(waiting.outcome()["chat_id"], scene.message(&phone).chat_id);
+    start_worker(&scene);
+    assert_one_answer_to_all_three(&scene, &[&phone, &lid, &third.id, &fourth.id]);
+}
+
 /// The younger chat's answer has left when the chats are found to be one.
 #[track_caller]
 fn merge_while_the_younger_chat_is_answered(prefix: &str, answer: LlmBehaviour) -> (Scene, Gate) {

@@ -6,7 +6,7 @@ use support::{WaitingCall, ingest, shared_cluster};
 
 use super::{
     MARIA, Webhook, assert_nothing_sent_to_maria, last_reply_of_maria, of_maria, owner_webhook,
-    question, scene_without_worker, start_worker,
+    question, scene_without_worker, start_worker, waiting_webhook,
 };
 
 const PAUSE: &str = "SELECT whaply.pause_session('loja-demo', $1)";
@@ -197,6 +197,21 @@ fn a_pause_that_waits_for_the_claim_discards_its_answer() {
     generating.wait_until_reached(PATIENCE);
     generating.release();
     assert_cancelled(&scene, &asked.id, 0);
+}
+
+/// It was read while the chat was not paused.
+#[test]
+fn a_question_that_waits_for_the_owners_message_is_left_to_a_human() {
+    let scene = scene_without_worker("owner_question");
+    scene.shop.customer_says(MARIA, "Hello").delivered();
+    let (typed, asked) = (owner_webhook(&scene, "One moment"), question(&scene, "Are you open?"));
+    let mut owner = OpenTransaction::begin(&scene.db);
+    assert_eq!(owner.ingest(&typed.payload)["action"], "paused");
+    let customer = waiting_webhook(&scene, &asked.payload);
+    owner.commit();
+    assert_eq!(customer.outcome()["action"], "ignored_paused");
+    start_worker(&scene);
+    assert_nothing_sent_to_maria(&scene);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! nothing of it is left behind, not even when the test process is killed.
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -53,11 +53,14 @@ pub struct ClusterOptions {
     pub fsync: bool,
     /// Further lines of postgresql.conf.
     pub settings: Vec<(String, String)>,
+    /// Commands of a shell that mount something before each start, for this server alone; see
+    /// [`Cluster::can_have_mounts`]. They run in the server's directory.
+    pub mounts: Option<String>,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { preload: "whaply".to_owned(), fsync: false, settings: Vec::new() }
+        Self { preload: "whaply".to_owned(), fsync: false, settings: Vec::new(), mounts: None }
     }
 }
 
@@ -103,6 +106,7 @@ pub struct Cluster {
     directory: PathBuf,
     programs: PathBuf,
     user: ServerUser,
+    mounts: Option<String>,
     port: AtomicU16,
     databases: AtomicUsize,
     /// How long the log was when a process was last killed.
@@ -130,6 +134,7 @@ impl Cluster {
             directory: PathBuf::from(directory),
             programs,
             user,
+            mounts: options.mounts.clone(),
             port: AtomicU16::new(0),
             databases: AtomicUsize::new(0),
             log_before_kill: AtomicU64::new(0),
@@ -138,6 +143,23 @@ impl Cluster {
         cluster.initialise(&options);
         cluster.start_on_a_free_port();
         cluster
+    }
+
+    /// Whether a server can have mounts of its own on this machine. If not, it says so past the
+    /// capture of the test harness: whoever leaves a test out leaves no doubt.
+    pub fn can_have_mounts() -> bool {
+        let why_not = ServerUser::find().why_no_mounts();
+        if let Some(why_not) = &why_not {
+            let test = thread::current().name().unwrap_or("a test").to_owned();
+            let told = writeln!(io::stderr(), "LEFT OUT: {test} needs mounts, and {why_not}");
+            told.expect("standard error takes a line");
+        }
+        why_not.is_none()
+    }
+
+    /// Where the server's files are; its mounts are only in its own view.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub fn port(&self) -> u16 {
@@ -320,7 +342,13 @@ impl Cluster {
 
     fn pg_ctl(&self, arguments: &[&str]) -> Result<(), String> {
         let limit = SERVER_LIMIT.as_secs().to_string();
-        let mut pg_ctl = self.user.command(&self.programs.join("pg_ctl"), &self.directory);
+        let program = self.programs.join("pg_ctl");
+        let mut pg_ctl = match &self.mounts {
+            Some(mounts) if arguments.contains(&"start") => {
+                self.user.command_with_mounts(&program, &self.directory, mounts)
+            }
+            _ => self.user.command(&program, &self.directory),
+        };
         pg_ctl.args(["-D", "data", "-t", &limit]).args(arguments);
         // The server would keep a pipe open that is inherited, and we would wait for its end.
         let status = pg_ctl.stdout(Stdio::null()).stderr(Stdio::null()).status();

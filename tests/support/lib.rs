@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: a throw-away PostgreSQL server, and fakes of all that whaply
 //! talks to. It never depends on whaply: everything here is outside the server, as in the field.
 
+pub mod backlog;
 pub mod cluster;
 pub mod database;
 pub mod evolution;

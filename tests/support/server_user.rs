@@ -27,6 +27,36 @@ impl ServerUser {
         Self(Some((id_of(&name, "-u"), id_of(&name, "-g"))))
     }
 
+    /// Why a server cannot have mounts of its own here; None: it can.
+    pub(crate) fn why_no_mounts(self) -> Option<String> {
+        if self.0.is_none() {
+            return Some("only root may mount".to_owned());
+        }
+        let tried = Command::new("unshare").args(["--mount", "true"]).output();
+        match tried {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Some(format!("unshare: {error}")),
+        }
+    }
+
+    /// As [`Self::command`], after `mounts`, which root runs in a shell: what they mount, nobody else
+    /// sees, and it is gone with the last process of the program.
+    pub(crate) fn command_with_mounts(
+        self,
+        program: &Path,
+        directory: &Path,
+        mounts: &str,
+    ) -> Command {
+        let Self(Some((user, group))) = self else { panic!("only root may mount") };
+        let become_user = format!("setpriv --reuid {user} --regid {group} --clear-groups");
+        let script = format!("set -e\n{mounts}\nexec {become_user} -- \"$@\"");
+        let mut command = Self(None).command(Path::new("unshare"), directory);
+        command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
+        command.arg(program);
+        command
+    }
+
     /// `program` as this user, in `directory`: the current one may be closed to it.
     pub(crate) fn command(self, program: &Path, directory: &Path) -> Command {
         let mut command = Command::new(program);

@@ -56,6 +56,18 @@ pub fn resident_kib(pid: i32) -> (u64, u64) {
     (number_in(&status, "VmRSS:"), number_in(&status, "RssAnon:"))
 }
 
+/// The most resident memory that the process ever had, in KiB, all of it; or since it was forgotten.
+#[track_caller]
+pub fn most_resident_kib(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    number_in(&status, "VmHWM:")
+}
+
+#[track_caller]
+pub fn forget_most_resident(pid: i32) {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("its owner or root may");
+}
+
 fn number_in(status: &str, field: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(field));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());

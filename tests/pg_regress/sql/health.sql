@@ -1,4 +1,5 @@
--- Guards view health: a row for each thing that needs a person, with what to do; none where nothing does.
+-- Guards view health as to tenants and chats: a row for each thing that needs a person, with what to do and how bad it is;
+-- none where nothing does. As to the server and its work: findings.
 
 BEGIN;
 INSERT INTO whaply.tenants (instance_name, evo_server_url, evo_api_key, llm_api_key, webhook_secret)

@@ -17,38 +17,42 @@ INSERT INTO whaply.processed_events (tenant_id, message_id, event_type, action_t
 SELECT :loja, 'E' || n, 'messages.upsert', 'ignored_type', now() - interval '10 days' * (1 - n / 120000.0)
   FROM generate_series(1, 120000) AS n;
 
--- What a call of `chore` has read, in this transaction: whole tables, and indexes.
-CREATE FUNCTION pg_temp.reads(of_table regclass) RETURNS TABLE (read regclass, times bigint)
+-- What a call of `chore` has read, in this transaction: whole tables, and indexes; and whether the rows and entries that
+-- it looked at were no more than so many, since an index can be read from end to end, too.
+CREATE FUNCTION pg_temp.reads(of_table regclass) RETURNS TABLE (read regclass, times bigint, looked_at bigint)
     LANGUAGE sql AS $$
-    SELECT of_table, pg_stat_get_xact_numscans(of_table)
+    SELECT of_table, pg_stat_get_xact_numscans(of_table), pg_stat_get_xact_tuples_returned(of_table)
      UNION ALL
-    SELECT indexrelid::regclass, pg_stat_get_xact_numscans(indexrelid) FROM pg_index WHERE indrelid = of_table
+    SELECT indexrelid::regclass, pg_stat_get_xact_numscans(indexrelid), pg_stat_get_xact_tuples_returned(indexrelid)
+      FROM pg_index WHERE indrelid = of_table
 $$;
-CREATE FUNCTION pg_temp.found_by(chore text, of_table regclass, OUT result text, OUT read_whole boolean, OUT by_index text)
+CREATE FUNCTION pg_temp.found_by(chore text, of_table regclass, at_most bigint, OUT result text, OUT read_whole boolean,
+                                 OUT is_within boolean, OUT by_index text)
     LANGUAGE plpgsql AS $$
 DECLARE
-    before jsonb := (SELECT jsonb_object_agg(r.read, r.times) FROM pg_temp.reads(of_table) AS r);
+    before jsonb := (SELECT jsonb_object_agg(r.read, jsonb_build_array(r.times, r.looked_at)) FROM pg_temp.reads(of_table) AS r);
 BEGIN
     EXECUTE 'SELECT ' || chore INTO result;
-    SELECT bool_or(r.read = of_table), string_agg(r.read::text, ', ' ORDER BY r.read::text) FILTER (WHERE r.read <> of_table)
-      INTO read_whole, by_index
+    SELECT bool_or(r.read = of_table), string_agg(r.read::text, ', ' ORDER BY r.read::text) FILTER (WHERE r.read <> of_table),
+           sum(r.looked_at - (before -> r.read::text ->> 1)::bigint) <= at_most
+      INTO read_whole, by_index, is_within
       FROM pg_temp.reads(of_table) AS r
-     WHERE r.times > (before ->> r.read::text)::bigint;
+     WHERE r.times > (before -> r.read::text ->> 0)::bigint;
 END
 $$;
 
--- Nobody has analysed the tables yet. By the settings: 7 days, 2 hours.
-SELECT * FROM pg_temp.found_by('whaply.auto_resume()', 'whaply.processed_events');
-SELECT * FROM pg_temp.found_by('whaply.auto_resume()', 'whaply.sessions');
+-- Nobody has analysed the tables yet. By the settings: 7 days, 2 hours. Of the events it looks at the oldest 100,000, twice.
+SELECT * FROM pg_temp.found_by('whaply.auto_resume()', 'whaply.processed_events', 200000);
+SELECT * FROM pg_temp.found_by('whaply.auto_resume()', 'whaply.sessions', 1000);
 SELECT count(*) AS paused FROM whaply.sessions WHERE is_paused;
 
 ANALYZE whaply.sessions, whaply.messages, whaply.processed_events;
 SELECT count(brin_summarize_new_values(brin)) AS summarized
   FROM unnest('{whaply.idx_messages_created_at,whaply.idx_processed_events_processed_at}'::regclass[]) AS brin;
-SELECT * FROM pg_temp.found_by('whaply.cleanup_old_processed_events(6)', 'whaply.processed_events');
-SELECT * FROM pg_temp.found_by('whaply.archive_messages(90)', 'whaply.messages');
+SELECT * FROM pg_temp.found_by('whaply.cleanup_old_processed_events(6)', 'whaply.processed_events', 30000);
+SELECT * FROM pg_temp.found_by('whaply.archive_messages(90)', 'whaply.messages', 20000);
 UPDATE whaply.sessions SET last_human_at = now() - interval '3 hours' WHERE chat_id = '10@s.whatsapp.net';
-SELECT * FROM pg_temp.found_by('whaply.auto_resume_paused_sessions(2)', 'whaply.sessions');
+SELECT * FROM pg_temp.found_by('whaply.auto_resume_paused_sessions(2)', 'whaply.sessions', 1000);
 
 -- A portion is bounded: a million pauses would else be ended in one transaction, and their chats wait.
 UPDATE whaply.sessions SET is_paused = true, pause_reason = 'human_takeover', last_human_at = now() - interval '3 hours'
