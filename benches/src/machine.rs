@@ -2,16 +2,19 @@
 
 use std::env;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::stage::{SETTINGS, file_system, memory_mb, shared_buffers};
 use crate::{calls, service, wrk};
 
-/// How the caller made the build that is measured.
-const BUILD_VARIABLE: &str = "WHAPLY_BENCH_BUILD";
+/// What stands in the library before the word for its build, and after it; see src/version.rs.
+const BUILD: &[u8] = b"whaply-build:";
+const BUILD_END: u8 = b';';
+const RELEASE: &str = "release";
 
 const DEFAULT_PG_CONFIG: &str = "/usr/lib/postgresql/15/bin/pg_config";
 
@@ -25,7 +28,7 @@ pub fn description() -> Result<Vec<String>> {
         format!("Disk: {disk}, {folder}"),
         format!("Kernel: {}", output("uname", &["-sr"])?),
         format!("Server: {}", server()?),
-        format!("Build of whaply: {}", build()),
+        format!("Build of whaply: {}", build()?),
     ])
 }
 
@@ -67,13 +70,33 @@ fn disk() -> Result<String> {
     Ok(line.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-fn build() -> String {
-    env::var(BUILD_VARIABLE).unwrap_or_else(|_| "unknown".to_owned())
+/// Fails where a build for tests is installed, whoever installed it.
+pub fn require_release() -> Result<()> {
+    let build = build()?;
+    ensure!(
+        build == RELEASE,
+        "the build of whaply that is installed is {build}: only one for {RELEASE} is measured (make install)"
+    );
+    Ok(())
+}
+
+/// The build that the server loads, as its library tells it.
+fn build() -> Result<String> {
+    let library = Path::new(&pg_config("--pkglibdir")?).join("whaply.so");
+    let bytes = fs::read(&library).with_context(|| library.display().to_string())?;
+    let place = bytes.windows(BUILD.len()).position(|part| part == BUILD);
+    let place = place.with_context(|| format!("{} does not tell its build", library.display()))?;
+    let word = bytes[place + BUILD.len()..].split(|byte| *byte == BUILD_END).next();
+    Ok(String::from_utf8_lossy(word.unwrap_or_default()).into_owned())
 }
 
 fn server() -> Result<String> {
+    pg_config("--version")
+}
+
+fn pg_config(what: &str) -> Result<String> {
     let pg_config = env::var("PG_CONFIG").unwrap_or_else(|_| DEFAULT_PG_CONFIG.to_owned());
-    output(&pg_config, &["--version"])
+    output(&pg_config, &[what])
 }
 
 fn output(program: &str, arguments: &[&str]) -> Result<String> {

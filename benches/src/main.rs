@@ -70,6 +70,9 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<bool> {
     let folder = Path::new(FOLDER);
     fs::create_dir_all(folder)?;
+    if !options.quick {
+        machine::require_release()?;
+    }
     let results = Results::new(folder)?;
     let (mut measured, mut failed): (Vec<(Row, Line)>, Vec<Row>) = (Vec::new(), Vec::new());
     for (rows, contest) in CONTESTS {
