@@ -17,6 +17,7 @@ mod launcher;
 mod line;
 mod lookup;
 mod modes;
+mod outgoing;
 mod places;
 mod plain_answers;
 mod plain_claims;
