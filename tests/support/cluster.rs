@@ -53,11 +53,18 @@ pub struct ClusterOptions {
     pub fsync: bool,
     /// Further lines of postgresql.conf.
     pub settings: Vec<(String, String)>,
+    /// Variables of the server's environment, beside those of this process.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { preload: "whaply".to_owned(), fsync: false, settings: Vec::new() }
+        Self {
+            preload: "whaply".to_owned(),
+            fsync: false,
+            settings: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -73,6 +80,11 @@ impl ClusterOptions {
             // What a broken call may still come to is asked after this, counted from its begin.
             .with("whaply.send_timeout", "5s")
             .with("whaply.line_check_interval", "200ms")
+    }
+
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     pub fn with(mut self, setting: &str, value: &str) -> Self {
@@ -103,6 +115,7 @@ pub struct Cluster {
     directory: PathBuf,
     programs: PathBuf,
     user: ServerUser,
+    environment: Vec<(String, String)>,
     port: AtomicU16,
     databases: AtomicUsize,
     /// How long the log was when a process was last killed.
@@ -130,6 +143,7 @@ impl Cluster {
             directory: PathBuf::from(directory),
             programs,
             user,
+            environment: options.environment.clone(),
             port: AtomicU16::new(0),
             databases: AtomicUsize::new(0),
             log_before_kill: AtomicU64::new(0),
@@ -285,6 +299,8 @@ impl Cluster {
             ("fsync", fsync),
             ("logging_collector", "off"),
             ("log_line_prefix", "%m [%p] %b %d "),
+            // Every fake is on this machine.
+            ("whaply.allow_private_addresses", "127.0.0.1"),
         ];
         let chosen = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let lines = fixed.into_iter().chain(chosen);
@@ -322,6 +338,7 @@ impl Cluster {
         let limit = SERVER_LIMIT.as_secs().to_string();
         let mut pg_ctl = self.user.command(&self.programs.join("pg_ctl"), &self.directory);
         pg_ctl.args(["-D", "data", "-t", &limit]).args(arguments);
+        pg_ctl.envs(self.environment.iter().map(|(name, value)| (name, value)));
         // The server would keep a pipe open that is inherited, and we would wait for its end.
         let status = pg_ctl.stdout(Stdio::null()).stderr(Stdio::null()).status();
         match status.expect("pg_ctl can be run") {
