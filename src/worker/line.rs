@@ -48,7 +48,6 @@ impl LineChecks {
         let mut doubts = doubts.0.borrow_mut();
         doubts.retain(|tenant_id| !closed.contains(tenant_id));
         self.next.retain(|tenant_id, _| closed.contains(tenant_id));
-        self.told.retain(|tenant_id, _| closed.contains(tenant_id) || doubts.contains(tenant_id));
         let mut jobs = Vec::new();
         for tenant_id in closed {
             let is_due = self.next.get(&tenant_id).is_none_or(|next| *next <= Instant::now());
