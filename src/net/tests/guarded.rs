@@ -115,7 +115,10 @@ fn a_proxy_that_is_set_is_asked_for_names_and_needs_no_place_in_the_list() {
     let [connect, request] = thread.join().unwrap().unwrap();
     assert!(connect.starts_with("CONNECT nowhere.invalid:81 HTTP/1.1\r\n"), "{connect}");
     assert!(connect.contains("Proxy-Authorization: Basic dXNlcjpwYXNzLXdvcmQ=\r\n"), "{connect}");
-    assert!(!connect.contains(KEY) && request.contains(KEY), "the proxy is told no key in clear");
+    assert!(
+        !connect.contains(KEY) && request.contains(KEY),
+        "the key is no part of what the proxy is asked"
+    );
 }
 
 #[test]
