@@ -68,12 +68,19 @@ pub enum CallError {
     NotSent(String),
     /// Timeout, cut or unreadable answer: the server may have done what was asked.
     Unknown(String),
+    /// The settings of this server keep the call in, and can be changed to let it out. Nothing was sent.
+    Withheld(String),
+    /// The URL leads to where no setting lets a call go. Nothing was sent.
+    Forbidden(String),
 }
 
 impl CallError {
     pub fn message(&self) -> &str {
         match self {
-            Self::NotSent(message) | Self::Unknown(message) => message,
+            Self::NotSent(message)
+            | Self::Unknown(message)
+            | Self::Withheld(message)
+            | Self::Forbidden(message) => message,
         }
     }
 }

@@ -63,6 +63,9 @@ pub(super) fn read_query(call: &str, result: CallResult) -> Result<Value, String
     let response = result.map_err(|error| {
         short_line(&format!("{call} failed: {}", error.message()), MOST_CHARACTERS)
     })?;
+    if (300..400).contains(&response.status) {
+        return Err(answered(call, response.status, REDIRECTS));
+    }
     if !(200..300).contains(&response.status) {
         return Err(answered(call, response.status, ErrorBody::read(&response.body).words()));
     }
@@ -74,6 +77,9 @@ pub(super) fn read_query(call: &str, result: CallResult) -> Result<Value, String
 pub(super) fn answered(call: &str, status: u16, words: &str) -> String {
     short_line(&format!("{call} answered {status}: {words}"), MOST_CHARACTERS)
 }
+
+/// It is not followed: where it leads to is not what the tenant's row says.
+pub(super) const REDIRECTS: &str = "evo_server_url redirects; enter the final URL";
 
 /// A body may be a whole HTML page.
 const MOST_CHARACTERS: usize = 300;

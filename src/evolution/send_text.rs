@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::error::{ErrorBody, answered};
+use super::error::{ErrorBody, REDIRECTS, answered};
 use super::{Instance, request};
 use crate::exchange::{CallError, CallResult, HttpRequest, HttpResponse, Method};
 
@@ -49,7 +49,7 @@ pub enum NotSentClass {
     Configuration,
     /// This message can never be sent.
     Rejected,
-    /// The server asks to wait. Not an attempt.
+    /// The server asks to wait, or our own settings keep the call in. Not an attempt.
     Deferred,
 }
 
@@ -78,6 +78,16 @@ pub fn read_send_text(result: CallResult) -> SendOutcome {
             "it is sent again; check evo_server_url if this lasts",
         ),
         Err(CallError::Unknown(why)) => uncertain(&format!("{CALL} gave no answer: {why}")),
+        Err(CallError::Withheld(why)) => not_sent(
+            NotSentClass::Deferred,
+            &format!("Evolution is not called: {why}"),
+            "it is sent later",
+        ),
+        Err(CallError::Forbidden(why)) => not_sent(
+            NotSentClass::Configuration,
+            &format!("Evolution is not called: {why}"),
+            "check evo_server_url",
+        ),
     }
 }
 
@@ -90,7 +100,7 @@ fn read_response(response: &HttpResponse) -> SendOutcome {
     };
     match response.status {
         200..=299 => read_accepted(response),
-        300..=399 => refused(Configuration, "evo_server_url redirects; enter the final URL"),
+        300..=399 => refused(Configuration, REDIRECTS),
         400 => read_bad_request(body),
         401 | 403 => refused(Configuration, "check the tenant's Evolution API key"),
         404 | 405 => refused(Configuration, "check instance_name and evo_server_url"),

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::error::{ErrorBody, answered};
+use super::error::{ErrorBody, REDIRECTS, answered};
 use super::instances::{self, Connecting};
 use super::qr_code::QrCode;
 use super::webhook::{self, Webhook};
 use super::{Instance, State, connection_state};
-use crate::exchange::{CallResult, HttpRequest, Secret};
+use crate::exchange::{CallError, CallResult, HttpRequest, Secret};
 
 /// What is to be there in the end.
 #[derive(Clone, Debug)]
@@ -202,8 +202,7 @@ impl<C: FnMut(&HttpRequest) -> CallResult> Run<'_, C> {
     }
 
     fn ask(&mut self, name: &str, request: &HttpRequest) -> Result<Answer, Trouble> {
-        let response = (self.call)(request)
-            .map_err(|error| passing(format!("{name} failed: {}", error.message())))?;
+        let response = (self.call)(request).map_err(|error| not_answered(name, &error))?;
         let status = response.status;
         if (200..300).contains(&status) {
             return match serde_json::from_slice(&response.body) {
@@ -222,9 +221,7 @@ impl<C: FnMut(&HttpRequest) -> CallResult> Run<'_, C> {
             // Somebody has made it since we looked, perhaps a run of before: the next one looks again.
             (403, ErrorBody::Thrown(words)) if words.contains("already in use") => passing(said),
             (403, _) => lasting(format!("{said}; {}", self.whose_key(name))),
-            (300..400, _) => {
-                lasting(format!("{said}; evo_server_url redirects; enter the final URL"))
-            }
+            (300..400, _) => lasting(format!("{said}; {REDIRECTS}")),
             (400, ErrorBody::Invalid(_)) => lasting(said),
             _ => passing(said),
         })
@@ -255,6 +252,14 @@ impl<C: FnMut(&HttpRequest) -> CallResult> Run<'_, C> {
         let secrets = secrets.chain([&self.wanted.webhook.url]);
         let message = secrets.fold(trouble.message, |message, secret| secret.mask(&message));
         Trouble { message, ..trouble }
+    }
+}
+
+fn not_answered(call: &str, error: &CallError) -> Trouble {
+    let message = format!("{call} failed: {}", error.message());
+    match error {
+        CallError::Forbidden(_) => lasting(format!("{message}; check evo_server_url")),
+        CallError::NotSent(_) | CallError::Unknown(_) | CallError::Withheld(_) => passing(message),
     }
 }
 

@@ -190,6 +190,27 @@ fn proxies_that_cannot_reach_evolution_sent_nothing() {
 }
 
 #[test]
+fn a_call_that_the_settings_keep_in_waits_and_one_that_they_forbid_fails() {
+    let withheld = read_send_text(Err(CallError::Withheld("10.0.0.1: add it".into())));
+    assert_eq!(class(&withheld), Some(NotSentClass::Deferred));
+    let forbidden = read_send_text(Err(CallError::Forbidden("169.254.169.254".into())));
+    assert_eq!(class(&forbidden), Some(NotSentClass::Configuration));
+    for (outcome, words) in [(withheld, "10.0.0.1: add it"), (forbidden, "check evo_server_url")] {
+        assert!(format!("{outcome:?}").contains(words), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_query_that_is_redirected_says_so() {
+    let response = HttpResponse { status: 302, retry_after: None, body: b"<html>".to_vec() };
+    let error = read_connection_state(Ok(response)).unwrap_err();
+    assert_eq!(
+        error,
+        "connectionState answered 302: evo_server_url redirects; enter the final URL"
+    );
+}
+
+#[test]
 fn a_server_that_asks_to_wait_defers() {
     let wait = Some(Duration::from_secs(9));
     for status in [429, 503] {

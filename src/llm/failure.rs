@@ -14,7 +14,8 @@ use crate::text::short_line;
 /// What a failure says about the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureClass {
-    /// The provider is full (429, 529, 503 with Retry-After). Not an attempt.
+    /// The provider is full (429, 529, 503 with Retry-After), or the server's settings keep the call
+    /// in. Not an attempt.
     Deferred,
     /// 5xx, timeout, cut, unreadable or empty answer: the same request may succeed.
     Transient,
@@ -71,11 +72,15 @@ impl Failure {
     }
 
     pub(super) fn no_answer(provider: Provider, error: &CallError) -> Self {
-        let what = match error {
-            CallError::NotSent(why) => format!("{} was not reached: {why}", provider.as_str()),
-            CallError::Unknown(why) => format!("{} did not answer: {why}", provider.as_str()),
+        let provider = provider.as_str();
+        let (class, what) = match error {
+            CallError::NotSent(_) => (FailureClass::Transient, "was not reached"),
+            CallError::Unknown(_) => (FailureClass::Transient, "did not answer"),
+            // Waits for the operator as for a provider that is full: the message can do nothing for it.
+            CallError::Withheld(_) => (FailureClass::Deferred, "is not called"),
+            CallError::Forbidden(_) => (FailureClass::Configuration, "is not called"),
         };
-        Self::new(FailureClass::Transient, &what)
+        Self::new(class, &format!("{provider} {what}: {}", error.message()))
     }
 
     pub(super) fn malformed(provider: Provider) -> Self {

@@ -1,8 +1,10 @@
-//! Finds the server and connects to it, and marks every error on that way: up to there, and only
-//! up to there, it is certain that no byte of the request has left.
+//! Finds the server and connects to it, to no address but those that may be called, and marks every
+//! error on that way: up to there, and only up to there, it is certain that no byte of the request has
+//! left. The addresses that were checked are those that are connected to: nothing is looked up twice.
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -11,8 +13,19 @@ use ureq::unversioned::transport::time::Duration;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
-pub(super) fn agent(config: Config) -> Agent {
-    Agent::with_parts(config, MarkingConnector::default(), MarkingResolver::default())
+use super::reach::{Reach, Refusal, Target};
+
+/// Which addresses an agent may connect to.
+#[derive(Clone, Debug)]
+pub(super) enum Guard {
+    Reach(Arc<Reach>),
+    /// The only name it looks up is that of the proxy, which the operator has chosen.
+    Proxy,
+}
+
+pub(super) fn agent(config: Config, guard: Guard) -> Agent {
+    let resolver = GuardedResolver { names: DefaultResolver::default(), guard };
+    Agent::with_parts(config, MarkingConnector::default(), resolver)
 }
 
 /// Whether `error` came before the connection stood, TLS included.
@@ -24,11 +37,22 @@ pub(super) fn never_connected(error: &Error) -> bool {
     }
 }
 
-/// `error` without the mark.
+/// `error` without its marks: a proxy's name is looked up while it is connected to.
 pub(super) fn cause(error: &Error) -> &Error {
     match error {
-        Error::Other(marked) => marked.downcast_ref().map_or(error, |NeverConnected(cause)| cause),
+        Error::Other(marked) => match marked.downcast_ref() {
+            Some(NeverConnected(inner)) => cause(inner),
+            None => error,
+        },
         _ => error,
+    }
+}
+
+/// Why no address of the server may be called, if that is the error.
+pub(super) fn refusal(error: &Error) -> Option<&Refusal> {
+    match cause(error) {
+        Error::Other(other) => other.downcast_ref(),
+        _ => None,
     }
 }
 
@@ -47,10 +71,13 @@ fn mark(error: Error) -> Error {
     Error::Other(Box::new(NeverConnected(error)))
 }
 
-#[derive(Debug, Default)]
-struct MarkingResolver(DefaultResolver);
+#[derive(Debug)]
+struct GuardedResolver {
+    names: DefaultResolver,
+    guard: Guard,
+}
 
-impl Resolver for MarkingResolver {
+impl Resolver for GuardedResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -63,7 +90,29 @@ impl Resolver for MarkingResolver {
         } else {
             timeout
         };
-        self.0.resolve(uri, config, timeout).map_err(mark)
+        let found = self.names.resolve(uri, config, timeout).map_err(mark)?;
+        match &self.guard {
+            Guard::Proxy => Ok(found),
+            Guard::Reach(reach) => self.pick(reach, uri, &found),
+        }
+    }
+}
+
+impl GuardedResolver {
+    fn pick(
+        &self,
+        reach: &Reach,
+        uri: &Uri,
+        found: &ResolvedSocketAddrs,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let port = found.first().map_or(0, |address| address.port());
+        let target = Target::new(uri.host().unwrap_or_default(), port);
+        let picked = reach.pick(&target, found.iter().copied());
+        let mut open = self.empty();
+        for address in picked.map_err(|refusal| mark(Error::Other(Box::new(refusal))))? {
+            open.push(address);
+        }
+        Ok(open)
     }
 }
 

@@ -1,20 +1,32 @@
 //! The only place that opens an outgoing socket: one HTTP call, made once, with its end told
-//! honestly. It never retries, never follows a redirect and never repeats a secret.
+//! honestly. It never retries, never follows a redirect, never repeats a secret, and never connects to
+//! an address that the operator's settings keep it from.
 
+mod authorities;
 mod body;
 mod connect;
+mod outgoing;
+mod proxy;
+mod ranges;
+mod reach;
 mod retry_after;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use rustls::CertificateError::{NotValidForName, NotValidForNameContext, UnknownIssuer};
 use ureq::http::{HeaderValue, Response, Uri};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Timeout};
 
+pub use self::authorities::Authorities;
 use self::body::{Budget, Unread};
+pub use self::outgoing::Outgoing;
+use self::outgoing::{NoWay, Ways};
+pub use self::proxy::Proxy;
+use self::reach::Target;
+pub use self::reach::{Reach, Refusal};
 use crate::exchange::{CallError, CallResult, HttpRequest, HttpResponse, Method, Secret};
 
 /// What a caller may use.
@@ -38,59 +50,66 @@ impl Default for Limits {
     }
 }
 
-/// Node closes idle connections after 5 s. One that is reused at that moment fails with the
-/// request half out, which leaves a send uncertain.
-const IDLE_CONNECTION: Duration = Duration::from_secs(3);
-
-/// The agent's default of 128 KiB each is what 1,000 calls in flight are made of.
-const BUFFER_BYTES: usize = 16 * 1024;
-
 const USER_AGENT: &str = concat!("whaply/", env!("CARGO_PKG_VERSION"));
 
 /// The headers whose values are keys. The others are not worth hiding, and hiding them would
 /// damage bodies that happen to hold them.
 const KEY_HEADERS: [&str; 3] = ["apikey", "authorization", "x-api-key"];
 
-/// Makes calls. Cheap to clone; clones share their connections. A call blocks its thread.
+/// Makes calls. Cheap to clone; clones share their connections and what they may reach. A call blocks
+/// its thread.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    agent: Agent,
+    ways: Arc<RwLock<Arc<Ways>>>,
     limits: Arc<Limits>,
     budget: Arc<Budget>,
 }
 
+/// One call: what is asked, and by which way.
+struct Call<'a> {
+    request: &'a HttpRequest,
+    limits: &'a Limits,
+    ways: &'a Ways,
+    is_proxied: bool,
+}
+
 impl Caller {
-    /// Trusts the certificate authorities of Mozilla's list as compiled in, so that a call does not
-    /// depend on what the server's image has installed. The environment's proxy is not used: it
-    /// would resolve the names in our place.
-    pub fn new(limits: &Limits) -> Self {
-        let config = Agent::config_builder()
-            .proxy(None)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .user_agent(USER_AGENT)
-            .tls_config(TlsConfig::builder().root_certs(RootCerts::WebPki).build())
-            .timeout_resolve(Some(limits.connect_timeout))
-            .timeout_connect(Some(limits.connect_timeout))
-            .input_buffer_size(BUFFER_BYTES)
-            .output_buffer_size(BUFFER_BYTES)
-            .max_idle_age(IDLE_CONNECTION)
-            .max_idle_connections(limits.in_flight)
-            .max_idle_connections_per_host(limits.in_flight)
-            .build();
-        Self { agent: connect::agent(config), limits: Arc::new(*limits), budget: Arc::default() }
+    pub fn new(limits: &Limits, outgoing: Outgoing) -> Self {
+        let ways = Arc::new(RwLock::new(Arc::new(Ways::new(outgoing, limits))));
+        Self { ways, limits: Arc::new(*limits), budget: Arc::default() }
+    }
+
+    /// Every call from here on, of all clones, goes by these settings; whether they are others.
+    pub fn go_by(&self, outgoing: Outgoing) -> bool {
+        if self.ways().follow(&outgoing) {
+            return false;
+        }
+        let ways = Arc::new(Ways::new(outgoing, &self.limits));
+        *self.ways.write().unwrap_or_else(PoisonError::into_inner) = ways;
+        true
+    }
+
+    fn ways(&self) -> Arc<Ways> {
+        Arc::clone(&self.ways.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Makes the call, within the request's timeout. Any status is an answer. What is told of the
     /// server's words, and the body, have the request's keys masked.
     pub fn call(&self, request: &HttpRequest) -> CallResult {
-        let response = self.send(request)?;
+        let uri = http_uri(request)?;
+        let headers = headers(request)?;
+        let ways = self.ways();
+        let port = request.url.port_or_known_default().unwrap_or_default();
+        let target = Target::new(request.url.host_str().unwrap_or_default(), port);
+        let (agent, is_proxied) = ways.to(&target).map_err(|why| withheld(request, &why))?;
+        let call = Call { request, limits: &self.limits, ways: &ways, is_proxied };
+        let response = call.send(agent, uri, headers)?;
         let status = response.status().as_u16();
         let retry_after = retry_after::read(&response, SystemTime::now());
         let limited = response.into_body().into_with_config().limit(self.limits.answer_bytes);
         let mut body =
             body::read(limited.reader(), &self.budget).map_err(|unread| match unread {
-                Unread::Broken(error) => CallError::Unknown(self.explain(request, &error)),
+                Unread::Broken(error) => CallError::Unknown(call.explain(&error)),
                 Unread::NoRoom => CallError::Unknown(format!(
                     "{}: too many large answers at once",
                     server(request)
@@ -104,58 +123,112 @@ impl Caller {
         }
         Ok(HttpResponse { status, retry_after, body })
     }
+}
 
-    fn send(&self, request: &HttpRequest) -> Result<Response<Body>, CallError> {
-        let uri = http_uri(request)?;
-        let headers = headers(request)?;
-        let timeout = Some(request.timeout);
-        let outcome = match request.method {
+impl Call<'_> {
+    fn send(
+        &self,
+        agent: &Agent,
+        uri: Uri,
+        headers: Vec<(&'static str, HeaderValue)>,
+    ) -> Result<Response<Body>, CallError> {
+        let timeout = Some(self.request.timeout);
+        let outcome = match self.request.method {
             Method::Get => {
-                let call = self.agent.get(uri).config().timeout_global(timeout).build();
+                let call = agent.get(uri).config().timeout_global(timeout).build();
                 headers
                     .into_iter()
                     .fold(call, |call, (name, value)| call.header(name, value))
                     .call()
             }
             Method::Post => {
-                let call = self.agent.post(uri).config().timeout_global(timeout).build();
+                let call = agent.post(uri).config().timeout_global(timeout).build();
                 headers
                     .into_iter()
                     .fold(call, |call, (name, value)| call.header(name, value))
-                    .send(request.body.as_str())
+                    .send(self.request.body.as_str())
             }
         };
-        outcome.map_err(|error| {
-            let why = self.explain(request, &error);
-            if connect::never_connected(&error) {
-                CallError::NotSent(why)
-            } else {
-                CallError::Unknown(why)
-            }
-        })
+        outcome.map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &ureq::Error) -> CallError {
+        if let Some(refusal) = connect::refusal(error) {
+            return withheld(self.request, &NoWay::Refused(refusal.clone()));
+        }
+        let why = self.explain(error);
+        let certificate = refused_certificate(connect::cause(error));
+        if matches!(certificate, Some(UnknownIssuer)) && self.ways.lacks_authorities() {
+            let why = format!("{why}, which could not be read: see the server's log");
+            return CallError::Withheld(why);
+        }
+        if connect::never_connected(error) {
+            CallError::NotSent(why)
+        } else {
+            CallError::Unknown(why)
+        }
     }
 
     /// One line on `error`: the server by host and port, since a URL may hold a password.
-    fn explain(&self, request: &HttpRequest, error: &ureq::Error) -> String {
-        let server = server(request);
-        let why = match connect::cause(error) {
-            ureq::Error::HostNotFound => format!("{server}: the name has no address"),
-            ureq::Error::Timeout(Timeout::Resolve) => {
+    fn explain(&self, error: &ureq::Error) -> String {
+        let never_connected = connect::never_connected(error);
+        let by = if self.is_proxied && never_connected { " by whaply.http_proxy" } else { "" };
+        let server = format!("{}{by}", server(self.request));
+        let error = connect::cause(error);
+        let why = match (error, refused_certificate(error)) {
+            (_, Some(UnknownIssuer)) => format!(
+                "{server}: its certificate is of no authority that is known; a private one belongs into \
+                 whaply.ca_file"
+            ),
+            (_, Some(NotValidForName | NotValidForNameContext { .. })) => {
+                format!("{server}: its certificate is for another name")
+            }
+            (_, Some(why)) => format!("{server}: its certificate is refused: {why}"),
+            (ureq::Error::HostNotFound, _) => format!("{server}: the name has no address"),
+            (ureq::Error::Timeout(Timeout::Resolve), _) => {
                 format!("{server}: looking up the name timed out")
             }
-            ureq::Error::Timeout(_) if connect::never_connected(error) => {
+            (ureq::Error::Timeout(_), _) if never_connected => {
                 format!("{server}: connecting timed out")
             }
-            ureq::Error::Timeout(_) => {
-                format!("{server}: no answer within {:?}", request.timeout)
+            (ureq::Error::Timeout(_), _) => {
+                format!("{server}: no answer within {:?}", self.request.timeout)
             }
-            ureq::Error::BodyExceedsLimit(_) => {
+            (ureq::Error::BodyExceedsLimit(_), _) => {
                 format!("{server}: the answer is larger than {} bytes", self.limits.answer_bytes)
             }
-            ureq::Error::Io(error) => format!("{server}: {error}"),
-            other => format!("{server}: {other}"),
+            (ureq::Error::LargeResponseHeader(_, most), _) => {
+                format!("{server}: the headers of the answer are larger than {most} bytes")
+            }
+            (ureq::Error::Io(error), _) => format!("{server}: {error}"),
+            (other, _) => format!("{server}: {other}"),
         };
-        mask_keys(request, &why)
+        self.ways.mask(&mask_keys(self.request, &why))
+    }
+}
+
+/// What is wrong with the server's certificate, if that is the error.
+fn refused_certificate(error: &ureq::Error) -> Option<&rustls::CertificateError> {
+    let error = match error {
+        ureq::Error::Rustls(error) => error,
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
+        _ => return None,
+    };
+    match error {
+        rustls::Error::InvalidCertificate(why) => Some(why),
+        _ => None,
+    }
+}
+
+/// Nothing was sent, because of the settings.
+fn withheld(request: &HttpRequest, why: &NoWay) -> CallError {
+    match why {
+        NoWay::Refused(Refusal::NotListed(why)) => CallError::Withheld(why.clone()),
+        NoWay::Refused(Refusal::Never(why)) => CallError::Forbidden(why.clone()),
+        NoWay::NoProxy => CallError::Withheld(format!(
+            "{}: whaply.http_proxy cannot be used: see the server's log",
+            server(request)
+        )),
     }
 }
 

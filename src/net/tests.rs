@@ -1,6 +1,8 @@
 //! Calls against servers of a few lines, each on its own port and thread, that misbehave in one
 //! way each. No test looks at how long anything took.
 
+mod guarded;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
@@ -15,7 +17,12 @@ const SHORT: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(20);
 
 fn caller() -> Caller {
-    Caller::new(&Limits::default())
+    caller_with(&Limits::default())
+}
+
+/// The servers of these tests are on this machine.
+fn caller_with(limits: &Limits) -> Caller {
+    Caller::new(limits, Outgoing { reach: "127.0.0.1".parse().unwrap(), ..Outgoing::default() })
 }
 
 fn post(url: &str) -> HttpRequest {
@@ -216,7 +223,7 @@ fn an_answer_that_stops_halfway_may_have_acted() {
 fn an_answer_over_the_limit_is_not_kept() {
     let limits = Limits { answer_bytes: 1024, ..Limits::default() };
     let (url, _server) = answering(plain("200 OK", "", &"x".repeat(1025)));
-    let why = unknown(Caller::new(&limits).call(&post(&url)));
+    let why = unknown(caller_with(&limits).call(&post(&url)));
     assert!(why.ends_with("the answer is larger than 1024 bytes"), "{why}");
 }
 

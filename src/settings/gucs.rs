@@ -74,6 +74,7 @@ pub fn register() {
     register_providers();
     register_worker();
     super::front_door::register();
+    super::outgoing::register();
     refuse_other_names();
 }
 

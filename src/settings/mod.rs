@@ -5,6 +5,7 @@
 mod choices;
 mod front_door;
 mod gucs;
+mod outgoing;
 
 use std::ffi::CString;
 
@@ -15,6 +16,7 @@ use crate::conversation::{OnFailure, OnOtherSender, OnUncertain, OnUnverified};
 
 pub use front_door::{FrontDoor, FrontDoorLimits, front_door};
 pub use gucs::register;
+pub use outgoing::{is_source, outgoing};
 
 /// What a tenant behaves like where it says nothing itself. A copy: it may go to another thread.
 #[derive(Clone, Debug)]

@@ -244,7 +244,7 @@ mod tests {
 
     use super::*;
     use crate::exchange::Method;
-    use crate::net::Limits;
+    use crate::net::{Limits, Outgoing};
 
     const CLAIM: SendClaim = SendClaim { delivery_id: 7, attempt: 1 };
 
@@ -262,6 +262,12 @@ mod tests {
         Job::Send { claim: CLAIM, request, committed_at }
     }
 
+    /// The server is on this machine.
+    fn caller() -> Caller {
+        let reach = "127.0.0.1".parse().unwrap();
+        Caller::new(&Limits::default(), Outgoing { reach, ..Outgoing::default() })
+    }
+
     /// Whether anybody has connected.
     fn was_called(server: &TcpListener) -> bool {
         server.set_nonblocking(true).unwrap();
@@ -272,7 +278,7 @@ mod tests {
     fn a_send_that_no_thread_began_in_time_calls_nobody() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let late = STARTS_WITHIN + Duration::from_millis(1);
-        let done = send(&server, late).run(&Caller::new(&Limits::default()));
+        let done = send(&server, late).run(&caller());
         assert!(matches!(done, Done::NotStarted { claim: CLAIM }));
         assert!(!was_called(&server));
     }
@@ -280,7 +286,7 @@ mod tests {
     #[test]
     fn a_send_that_is_begun_in_time_is_made() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let done = send(&server, Duration::ZERO).run(&Caller::new(&Limits::default()));
+        let done = send(&server, Duration::ZERO).run(&caller());
         assert!(matches!(done, Done::Sent { claim: CLAIM, outcome: SendOutcome::Uncertain(_) }));
         assert!(was_called(&server));
     }

@@ -6,7 +6,9 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use super::jobs::Job;
+use pgrx::log;
+
+use super::jobs::{Done, Job};
 use super::places::{Places, Server, Side};
 use super::send;
 use crate::error::Result;
@@ -18,6 +20,8 @@ use crate::store::tenants;
 #[derive(Default)]
 pub struct LineChecks {
     next: HashMap<i32, Instant>,
+    /// Why a line could not be asked for, as it was last told to the log.
+    told: HashMap<i32, String>,
 }
 
 /// Tenants whose line is called open, but may not be: to be asked.
@@ -60,6 +64,23 @@ impl LineChecks {
             jobs.extend(ask(tenant_id, places, defaults, limits)?);
         }
         Ok(jobs)
+    }
+
+    /// Nothing else tells of a line that cannot be asked for: the log does, once for each reason.
+    pub fn heard(&mut self, fresh: &[Done]) {
+        for done in fresh {
+            let Done::Line { tenant_id, result } = done else { continue };
+            match result {
+                Ok(_) => {
+                    self.told.remove(tenant_id);
+                }
+                Err(why) if self.told.get(tenant_id) == Some(why) => {}
+                Err(why) => {
+                    log!("whaply: the line of tenant {tenant_id} is not known: {why}");
+                    self.told.insert(*tenant_id, why.clone());
+                }
+            }
+        }
     }
 
     /// When the next question is due, if a line is closed.

@@ -19,6 +19,7 @@ mod launcher;
 mod line;
 mod lookup;
 mod modes;
+mod outgoing;
 mod places;
 mod pool;
 mod process;

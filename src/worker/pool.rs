@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::jobs::{Done, Job};
 use super::places::Server;
-use crate::net::Caller;
+use crate::net::{Caller, Outgoing};
 use crate::process::{WakeUp, with_signals_blocked};
 
 /// ureq and rustls need far less than the 2 MiB that Rust gives a thread.
@@ -63,6 +63,11 @@ impl Pool {
         let wake_up = Arc::new(WakeUp::new()?);
         let held = HashMap::new();
         Ok(Self { jobs, queue, results, report, wake_up, caller, most, threads: 0, busy: 0, held })
+    }
+
+    /// Whether the calls that begin from now on go by other settings than those before.
+    pub fn go_by(&self, outgoing: Outgoing) -> bool {
+        self.caller.go_by(outgoing)
     }
 
     /// What the main loop waits on: readable when a result is there.

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 
 use super::board::{Slot, Status, board};
 use super::guarded::transaction;
+use super::outgoing;
 use super::pool::{Pool, most_calls};
 use super::rounds::{Next, Rounds};
 use crate::net::{Caller, Limits};
@@ -52,7 +53,8 @@ fn begin() -> Rounds {
             "whaply: {threads} calls at once instead of whaply.worker_threads: raise the open-file limit"
         );
     }
-    let caller = Caller::new(&Limits { in_flight: threads, ..Limits::default() });
+    let limits = Limits { in_flight: threads, ..Limits::default() };
+    let caller = Caller::new(&limits, outgoing::now());
     let pool = match Pool::new(threads, caller) {
         Ok(pool) => pool,
         Err(error) => {
@@ -139,6 +141,7 @@ fn run(rounds: &mut Rounds) {
             }
             if std::ptr::replace(&raw mut pg_sys::ConfigReloadPending, 0) != 0 {
                 pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+                rounds.go_by(outgoing::now());
             }
         }
     }

@@ -113,12 +113,20 @@ impl Rounds {
         self.pool.fd()
     }
 
+    /// The server's settings were read again. What was kept in may be let out now.
+    pub fn go_by(&mut self, outgoing: crate::net::Outgoing) {
+        if self.pool.go_by(outgoing) {
+            self.cooldowns = Rc::default();
+        }
+    }
+
     pub fn round(&mut self) -> Next {
         let limits = settings::worker_limits();
         let fresh = self.pool.drain();
         self.places.count(self.pool.held());
         self.learn_from(&fresh, &limits);
         self.instances.heard(&fresh);
+        self.lines.heard(&fresh);
         self.arrivals.extend(std::mem::take(&mut self.claims.unrecorded));
         self.arrivals.extend(fresh);
         let arrived = self.arrivals.take();

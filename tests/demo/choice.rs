@@ -4,6 +4,8 @@
 use std::env;
 use std::net::SocketAddr;
 
+use ureq::http::Uri;
+
 use crate::ending::Ending;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8480";
@@ -49,6 +51,20 @@ impl Choice {
             (None, None) => ChosenModel::Local,
         };
         Ok(Self { model, line: line()? })
+    }
+
+    /// This machine's own, where the model is and the fake Evolution, and where a real one is.
+    pub fn private_addresses(&self) -> String {
+        match &self.line {
+            Line::Fake => "127.0.0.1".to_owned(),
+            Line::Real(line) => match line.evolution_url.parse::<Uri>() {
+                Ok(url) if url.host().is_some() => {
+                    format!("127.0.0.1, {}", url.host().unwrap_or_default())
+                }
+                // It is told as wrong where it is used.
+                _ => "127.0.0.1".to_owned(),
+            },
+        }
     }
 }
 

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 fn run(interrupt: &Interrupt, started_at: Instant) -> Result<(), Ending> {
     let choice = Choice::from_environment()?;
     screen::title("whaply: the backend of a WhatsApp assistant, inside PostgreSQL");
-    let stage = Stage::set(choice.model, interrupt)?;
+    let stage = Stage::set(&choice, interrupt)?;
     let played = caught(|| match &choice.line {
         Line::Fake => story::tell(&stage, interrupt, started_at),
         Line::Real(line) => live::watch(&stage, line, interrupt),

@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use support::scene::{Column, base_url};
 use support::{Cluster, ClusterOptions, Database, Llama, ModelServer};
 
-use crate::choice::ChosenModel;
+use crate::choice::{Choice, ChosenModel};
 use crate::ending::{Ending, Interrupt, caught};
 use crate::screen;
 
 /// A worker starts within moments of CREATE EXTENSION, even on a busy machine.
 const WORKER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Without it neither a model nor an Evolution on this machine would be called.
+const PRIVATE_ADDRESSES: &str = "whaply.allow_private_addresses";
 
 /// Written for a model of 135 million parameters, which more words would confuse.
 const SYSTEM_PROMPT: &str =
@@ -33,9 +36,11 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn set(model: ChosenModel, interrupt: &Interrupt) -> Result<Self, Ending> {
+    pub fn set(choice: &Choice, interrupt: &Interrupt) -> Result<Self, Ending> {
         let started_at = Instant::now();
-        let cluster = caught(|| Ok(Cluster::start(ClusterOptions::default())));
+        let private = choice.private_addresses();
+        let options = ClusterOptions::default().with(PRIVATE_ADDRESSES, &private);
+        let cluster = caught(|| Ok(Cluster::start(options)));
         let cluster = cluster.map_err(|ending| ending.during("starting PostgreSQL"))?;
         let version: String =
             cluster.connect("postgres").query_one("SHOW server_version", &[]).map_err(said)?.get(0);
@@ -43,8 +48,12 @@ impl Stage {
         let what =
             format!("PostgreSQL {version}, a throw-away one, on 127.0.0.1:{}", cluster.port());
         screen::stands(&what, started_at.elapsed());
+        screen::aside(&format!(
+            "whaply calls addresses of a private network only if this server's settings list them: \
+             {PRIVATE_ADDRESSES} = '{private}'"
+        ));
         interrupt.check()?;
-        let (provider, model, llama) = model_server(model)?;
+        let (provider, model, llama) = model_server(choice.model)?;
         interrupt.check()?;
         Ok(Self { cluster, provider, model, _llama: llama })
     }

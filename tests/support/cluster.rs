@@ -56,11 +56,19 @@ pub struct ClusterOptions {
     /// Commands of a shell that mount something before each start, for this server alone; see
     /// [`Cluster::can_have_mounts`]. They run in the server's directory.
     pub mounts: Option<String>,
+    /// Variables of the server's environment, beside those of this process.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { preload: "whaply".to_owned(), fsync: false, settings: Vec::new(), mounts: None }
+        Self {
+            preload: "whaply".to_owned(),
+            fsync: false,
+            settings: Vec::new(),
+            mounts: None,
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -76,6 +84,11 @@ impl ClusterOptions {
             // What a broken call may still come to is asked after this, counted from its begin.
             .with("whaply.send_timeout", "5s")
             .with("whaply.line_check_interval", "200ms")
+    }
+
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     pub fn with(mut self, setting: &str, value: &str) -> Self {
@@ -107,6 +120,7 @@ pub struct Cluster {
     programs: PathBuf,
     user: ServerUser,
     mounts: Option<String>,
+    environment: Vec<(String, String)>,
     port: AtomicU16,
     databases: AtomicUsize,
     /// How long the log was when a process was last killed.
@@ -135,6 +149,7 @@ impl Cluster {
             programs,
             user,
             mounts: options.mounts.clone(),
+            environment: options.environment.clone(),
             port: AtomicU16::new(0),
             databases: AtomicUsize::new(0),
             log_before_kill: AtomicU64::new(0),
@@ -307,6 +322,8 @@ impl Cluster {
             ("fsync", fsync),
             ("logging_collector", "off"),
             ("log_line_prefix", "%m [%p] %b %d "),
+            // Every fake is on this machine.
+            ("whaply.allow_private_addresses", "127.0.0.1"),
         ];
         let chosen = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let lines = fixed.into_iter().chain(chosen);
@@ -350,6 +367,7 @@ impl Cluster {
             _ => self.user.command(&program, &self.directory),
         };
         pg_ctl.args(["-D", "data", "-t", &limit]).args(arguments);
+        pg_ctl.envs(self.environment.iter().map(|(name, value)| (name, value)));
         // The server would keep a pipe open that is inherited, and we would wait for its end.
         let status = pg_ctl.stdout(Stdio::null()).stderr(Stdio::null()).status();
         match status.expect("pg_ctl can be run") {

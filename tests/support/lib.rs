@@ -14,10 +14,12 @@ pub mod llama;
 pub mod llm;
 pub mod payload;
 pub mod person;
+pub mod proxy;
 pub mod relay;
 pub mod rows;
 pub mod scene;
 mod server_user;
+pub mod tls;
 pub mod wait;
 pub mod worker;
 

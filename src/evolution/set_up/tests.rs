@@ -226,6 +226,15 @@ fn what_may_pass_is_tried_again_and_what_cannot_is_not() {
     evolution.answers.push((path, Err(CallError::NotSent("evo: refused".to_owned()))));
     let (message, may_pass) = trouble(evolution.run(&wanted(Some("own"), None)));
     assert!(message == "connectionState failed: evo: refused" && may_pass);
+    for (error, expected) in [
+        (CallError::Withheld("add it to the list".to_owned()), true),
+        (CallError::Forbidden("is never called".to_owned()), false),
+    ] {
+        let mut evolution = Played::new(&[]);
+        evolution.answers.push((path, Err(error.clone())));
+        let (message, may_pass) = trouble(evolution.run(&wanted(Some("own"), None)));
+        assert!(message.contains(error.message()) && may_pass == expected, "{message}");
+    }
 }
 
 #[test]

@@ -248,6 +248,23 @@ fn what_may_pass_is_transient_and_what_cannot_is_rejected() {
 }
 
 #[test]
+fn a_call_that_the_settings_keep_in_is_no_attempt_and_one_that_they_forbid_is_the_tenants_to_mend()
+{
+    let error = CallError::Withheld("10.0.0.1 is a private address: add it".into());
+    let failed = read_answer(Provider::OpenAi, Err(error)).unwrap_err();
+    assert_eq!(failed.class, FailureClass::Deferred);
+    assert_eq!(
+        failed.message,
+        "openai is not called: 10.0.0.1 is a private address: add it; it is asked again later, \
+         without using up an attempt"
+    );
+    let error = CallError::Forbidden("169.254.169.254 is never called".into());
+    let failed = read_answer(Provider::Anthropic, Err(error)).unwrap_err();
+    assert_eq!(failed.class, FailureClass::Configuration);
+    assert!(failed.message.contains("check the tenant's") && failed.message.contains("169.254"));
+}
+
+#[test]
 fn an_error_within_status_200_is_an_error() {
     let top = r#"{"error":{"code":429,"message":"upstream is busy"}}"#;
     assert_eq!(class(Provider::OpenAi, 200, top), FailureClass::Deferred);
