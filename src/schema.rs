@@ -8,6 +8,23 @@ extension_sql_file!("../sql/webhook.sql", name = "webhook", requires = [api::web
 extension_sql_file!(
     "../sql/views.sql",
     name = "views",
-    requires = ["tables", api::instances::draw_qr, api::workers::worker_status]
+    requires = [
+        "tables",
+        api::access::masked_keys,
+        api::access::shown_codes,
+        api::instances::draw_qr,
+        api::workers::worker_status
+    ]
+);
+extension_sql_file!("../sql/access.sql", name = "access", requires = ["tables"]);
+extension_sql_file!(
+    "../sql/worker_role.sql",
+    name = "worker_role",
+    requires = ["webhook", "access", "views"]
+);
+extension_sql_file!(
+    "../sql/rows.sql",
+    name = "rows",
+    requires = ["worker_role", "views", api::access::seen_tenants]
 );
 extension_sql_file!("../sql/finish.sql", name = "finish", finalize);

@@ -1,18 +1,38 @@
 //! Table `messages_archive`: the user's own, made on first use here or by their own statement
 //! (`CREATE TABLE messages_archive (LIKE messages INCLUDING ALL)`). Never read by whaply.
 
+use super::acting_role::{self, Acting};
 use super::sql;
 use crate::error::Result;
 
-/// Moves messages stored more than this many days ago, but for those that somebody holds; how many. One
-/// that is in the archive already is not doubled.
-pub fn move_older_than(days: i32) -> Result<i64> {
+/// Makes the archive if there is none, and lets whaply_worker write to it, both with the rights of whoever
+/// runs this statement: it is to be called before the role is switched.
+pub fn prepare() -> Result<()> {
     if !exists()? {
         // Without defaults: that of id would tie the user's table to a sequence of the extension.
         let create = "CREATE TABLE whaply.messages_archive \
                           (LIKE whaply.messages INCLUDING ALL EXCLUDING DEFAULTS)";
         sql::execute(create, &[])?;
     }
+    let is_to_be_granted = acting_role::acting() != Acting::OlderTables
+        && !sql::query_one(
+            "SELECT pg_catalog.has_table_privilege('whaply_worker', 'whaply.messages_archive', 'INSERT')",
+            &[],
+            |row| row.get::<bool>(1),
+        )?
+        .unwrap_or(false);
+    if is_to_be_granted {
+        sql::execute(
+            "GRANT SELECT, INSERT ON TABLE whaply.messages_archive TO whaply_worker",
+            &[],
+        )?;
+    }
+    Ok(())
+}
+
+/// Moves messages stored more than this many days ago, but for those that somebody holds; how many. One
+/// that is in the archive already is not doubled.
+pub fn move_older_than(days: i32) -> Result<i64> {
     let moved = sql::query_one(
         "WITH moved AS ( \
              DELETE FROM whaply.messages WHERE ctid = ANY (ARRAY( \

@@ -30,6 +30,7 @@ mod results;
 mod rounds;
 mod send;
 mod terms;
+mod told;
 mod unverified;
 mod wake;
 
