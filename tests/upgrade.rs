@@ -19,7 +19,7 @@ const CLARA: &str = "5511999990003";
 
 /// What a fresh installation and an upgraded one are compared by: each query lists, as text, all of
 /// one kind that belongs to the schema.
-const CATALOG: [(&str, &str); 11] = [
+const CATALOG: [(&str, &str); 13] = [
     (
         "columns",
         "SELECT concat_ws(' ', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull,
@@ -56,8 +56,18 @@ const CATALOG: [(&str, &str); 11] = [
     (
         "relations",
         "SELECT concat_ws(' ', oid::regclass, relkind, relpersistence, relrowsecurity, reloptions,
-                relowner::regrole, relacl)
+                relforcerowsecurity, relowner::regrole, relacl)
            FROM pg_class WHERE relnamespace = 'whaply'::regnamespace",
+    ),
+    (
+        "policies",
+        "SELECT concat_ws(' ', polrelid::regclass, polname, polcmd, polpermissive, polroles::regrole[]::text,
+                pg_get_expr(polqual, polrelid), '/', pg_get_expr(polwithcheck, polrelid))
+           FROM pg_policy JOIN pg_class c ON c.oid = polrelid WHERE relnamespace = 'whaply'::regnamespace",
+    ),
+    (
+        "the schema",
+        "SELECT concat_ws(' ', nspowner::regrole, nspacl) FROM pg_namespace WHERE nspname = 'whaply'",
     ),
     (
         "sequences",

@@ -3,7 +3,7 @@
 
 use super::acting_role::{self, Acting};
 use super::sql;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Makes the archive if there is none, and lets whaply_worker write to it, both with the rights of whoever
 /// runs this statement: it is to be called before the role is switched.
@@ -14,6 +14,7 @@ pub fn prepare() -> Result<()> {
                           (LIKE whaply.messages INCLUDING ALL EXCLUDING DEFAULTS)";
         sql::execute(create, &[])?;
     }
+    require_own_archive()?;
     let is_to_be_granted = acting_role::acting() != Acting::OlderTables
         && !sql::query_one(
             "SELECT pg_catalog.has_table_privilege('whaply_worker', 'whaply.messages_archive', 'INSERT')",
@@ -48,6 +49,25 @@ pub fn move_older_than(days: i32) -> Result<i64> {
         |row| row.get(1),
     )?;
     Ok(moved.unwrap_or(0))
+}
+
+/// Whoever owns a table can put triggers on it, which would run as whaply_worker and read every key.
+fn require_own_archive() -> Result<()> {
+    let is_own = sql::query_one(
+        "SELECT r.rolsuper OR r.oid = m.relowner FROM pg_catalog.pg_class a \
+           JOIN pg_catalog.pg_class m ON m.oid = 'whaply.messages'::regclass \
+           JOIN pg_catalog.pg_roles r ON r.oid = a.relowner \
+          WHERE a.oid = 'whaply.messages_archive'::regclass",
+        &[],
+        |row| row.get::<bool>(1),
+    )?;
+    if is_own == Some(false) {
+        return Err(Error::NotPossible {
+            message: "the owner of messages_archive is not that of messages".to_owned(),
+            hint: "ALTER TABLE whaply.messages_archive OWNER TO the owner of whaply.messages, and drop its triggers.",
+        });
+    }
+    Ok(())
 }
 
 fn exists() -> Result<bool> {
