@@ -19,6 +19,7 @@ pub mod scene;
 mod server_user;
 pub mod wait;
 pub mod worker;
+pub mod writers;
 
 pub use cluster::{Cluster, ClusterOptions, StopMode, shared_cluster};
 pub use database::Database;
