@@ -33,7 +33,10 @@ DO $$
 DECLARE
     shown regclass;
     definition text;
+    path text := current_setting('search_path');
 BEGIN
+    -- So that a definition is told with every schema in it.
+    PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
     FOR shown IN
         SELECT oid FROM pg_catalog.pg_class WHERE relnamespace = 'whaply'::regnamespace AND relkind = 'v' ORDER BY relname
     LOOP
@@ -45,8 +48,12 @@ BEGIN
                 '(SELECT * FROM whaply.tenants WHERE id = ANY (ARRAY(SELECT whaply.seen_tenants()))) \1', 'g');
             definition := regexp_replace(definition, '\mwhaply\.refused_webhooks (\w+)',
                 '(SELECT * FROM whaply.refused_webhooks WHERE coalesce(tenant_id, 0) = ANY (ARRAY(SELECT whaply.seen_tenants()))) \1', 'g');
+            IF definition !~ 'seen_tenants' THEN
+                RAISE EXCEPTION 'view % does not say whose rows it shows', shown;
+            END IF;
             EXECUTE format('CREATE OR REPLACE VIEW %s WITH (security_barrier = true) AS %s', shown, definition);
         END IF;
     END LOOP;
+    PERFORM set_config('search_path', path, true);
 END
 $$;

@@ -82,10 +82,7 @@ impl Error {
             }
             Self::Standby => "Send webhooks to the primary.",
             Self::Outdated { .. } => "ALTER EXTENSION whaply UPDATE, in this database.",
-            Self::WithoutRole => {
-                "It was renamed or dropped. ALTER ROLE ... RENAME TO whaply_worker; if it is gone for good, \
-                 create the extension anew in a restored dump."
-            }
+            Self::WithoutRole => "It was renamed: ALTER ROLE ... RENAME TO whaply_worker.",
             Self::InvalidArgument { hint, .. }
             | Self::NotPossible { hint, .. }
             | Self::NotAllowed { hint, .. } => hint,

@@ -76,30 +76,23 @@ impl Caller {
 
     /// Whether this caller may do this with this tenant.
     pub fn sees(&self, level: Level, tenant_id: i32) -> Result<bool> {
-        Ok(self.is_free() || self.seen(level)?.contains(&tenant_id))
+        if self.is_free() {
+            return Ok(true);
+        }
+        let sight = self.sight(level)?;
+        Ok(sight.all || sight.listed()?.contains(&tenant_id))
     }
 
     /// The ids of all tenants that this caller may do this with; of one who sees all, 0 too.
     pub fn seen(&self, level: Level) -> Result<Vec<i32>> {
-        let sight = if self.is_free() {
-            Sight { all: true, ..Sight::default() }
-        } else {
-            self.sight(level)?
-        };
-        if sight.all {
-            let mut ids: Vec<i32> =
-                sql::query("SELECT id FROM whaply.tenants", &[], |row| row.get(1))?;
-            ids.push(OF_NO_TENANT);
-            return Ok(ids);
+        if !self.is_free() {
+            let sight = self.sight(level)?;
+            if !sight.all {
+                return sight.listed();
+            }
         }
-        let mut ids = sight.ids;
-        if !sight.instances.is_empty() {
-            ids.extend(sql::query::<i32>(
-                "SELECT id FROM whaply.tenants WHERE instance_name = ANY ($1)",
-                &[sight.instances.into()],
-                |row| row.get(1),
-            )?);
-        }
+        let mut ids: Vec<i32> = sql::query("SELECT id FROM whaply.tenants", &[], |row| row.get(1))?;
+        ids.push(OF_NO_TENANT);
         Ok(ids)
     }
 
@@ -126,6 +119,21 @@ impl Caller {
             }
         }
         Ok(sight)
+    }
+}
+
+impl Sight {
+    /// The ids of the tenants that are listed one by one.
+    fn listed(self) -> Result<Vec<i32>> {
+        let mut ids = self.ids;
+        if !self.instances.is_empty() {
+            ids.extend(sql::query::<i32>(
+                "SELECT id FROM whaply.tenants WHERE instance_name = ANY ($1)",
+                &[self.instances.into()],
+                |row| row.get(1),
+            )?);
+        }
+        Ok(ids)
     }
 }
 
