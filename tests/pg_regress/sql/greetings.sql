@@ -66,7 +66,7 @@ CREATE FUNCTION pg_temp.away(chat int, words text, after text, seconds int DEFAU
 $$;
 SELECT * FROM pg_temp.away(60, 'Estamos fechados', after => 'assistant');
 SELECT * FROM pg_temp.away(61, 'Estamos fechados', after => 'operator', seconds => 11);
-SELECT * FROM pg_temp.away(62, 'Estamos fechados', after => 'operator', seconds => 10);
+SELECT * FROM pg_temp.away(62, 'Estamos fechados', after => 'operator', seconds => 9);
 -- What is the owner's own, or another client's, makes nothing prompt.
 SELECT * FROM pg_temp.away(63, 'Estamos fechados', after => 'owner');
 SELECT * FROM pg_temp.away(64, 'Estamos fechados', after => 'other');
