@@ -53,7 +53,7 @@ fn shown_codes() -> TableIterator<
     'static,
     (name!(request_id, i64), name!(qr_code, Option<String>), name!(pairing_code, Option<String>)),
 > {
-    TableIterator::new(or_raise(as_worker_to_look(|caller| {
-        keys::codes(&caller.seen(Level::Admin)?)
-    })))
+    let codes = or_raise(as_worker_to_look(|caller| keys::codes(&caller.seen(Level::Admin)?)));
+    let rows = codes.into_iter().map(|codes| (codes.request_id, codes.qr_code, codes.pairing_code));
+    TableIterator::new(rows)
 }

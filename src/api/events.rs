@@ -6,8 +6,7 @@ use serde_json::json;
 
 use super::arguments::{JsonbText, given};
 use super::or_raise;
-use super::sessions::tenant_of;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::intake::{self, Outcome};
 use crate::store::access::{Caller, Level};
 use crate::store::acting_role::as_worker;
@@ -27,10 +26,10 @@ fn ingest(payload: Option<JsonbText>) -> JsonB {
 
 /// An instance that the caller may not post for is none that it hears of.
 pub(super) fn require_sight(caller: &Caller, instance: &str) -> Result<()> {
-    if !caller.is_free() {
-        tenant_of(caller, Level::Ingest, Some(instance))?;
+    match caller.sees_instance(Level::Ingest, instance)? {
+        true => Ok(()),
+        false => Err(Error::UnknownInstance { instance: instance.to_owned() }),
     }
-    Ok(())
 }
 
 /// Takes a webhook and wakes the worker when the transaction commits.

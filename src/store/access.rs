@@ -6,8 +6,8 @@ use std::ffi::CStr;
 use pgrx::pg_sys;
 use serde_json::Value;
 
-use super::acting_role;
 use super::sql::{self, array};
+use super::{acting_role, tenants};
 use crate::error::{Error, Result};
 
 /// Stands for the tenants that are yet to come, and for what belongs to none: only who sees all sees it.
@@ -81,6 +81,21 @@ impl Caller {
         }
         let sight = self.sight(level)?;
         Ok(sight.all || sight.listed()?.contains(&tenant_id))
+    }
+
+    /// Whether this caller may do this with the tenant of an instance, if there is one. Who sees all is told
+    /// so without a look for it.
+    pub fn sees_instance(&self, level: Level, instance: &str) -> Result<bool> {
+        if self.is_free() {
+            return Ok(true);
+        }
+        let sight = self.sight(level)?;
+        if sight.all {
+            return Ok(true);
+        }
+        let tenant_id = tenants::id_of(instance)?;
+        let listed = sight.listed()?;
+        Ok(tenant_id.is_some_and(|id| listed.contains(&id)))
     }
 
     /// The ids of all tenants that this caller may do this with; of one who sees all, 0 too.

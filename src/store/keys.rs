@@ -68,13 +68,20 @@ pub fn masked(tenants: &[i32]) -> Result<Vec<Masked>> {
     )
 }
 
-/// The codes that open requests of these tenants wait to be scanned or typed: request, QR code, pairing
-/// code.
-pub fn codes(tenants: &[i32]) -> Result<Vec<(i64, Option<String>, Option<String>)>> {
+/// The codes of a request that wait to be scanned or typed.
+pub struct Codes {
+    pub request_id: i64,
+    pub qr_code: Option<String>,
+    pub pairing_code: Option<String>,
+}
+
+pub fn codes(tenants: &[i32]) -> Result<Vec<Codes>> {
     sql::query(
         "SELECT id, qr_code, pairing_code FROM whaply.connect_requests \
           WHERE (qr_code IS NOT NULL OR pairing_code IS NOT NULL) AND tenant_id = ANY ($1)",
         &[tenants.to_vec().into()],
-        |row| Ok((row.get(1)?, row.find(2)?, row.find(3)?)),
+        |row| {
+            Ok(Codes { request_id: row.get(1)?, qr_code: row.find(2)?, pairing_code: row.find(3)? })
+        },
     )
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 /// runs this statement: it is to be called before the role is switched.
 pub fn prepare() -> Result<()> {
     if !exists()? {
+        require_right_to_create()?;
         // Without defaults: that of id would tie the user's table to a sequence of the extension.
         let create = "CREATE TABLE whaply.messages_archive \
                           (LIKE whaply.messages INCLUDING ALL EXCLUDING DEFAULTS)";
@@ -23,6 +24,7 @@ pub fn prepare() -> Result<()> {
         )?
         .unwrap_or(false);
     if is_to_be_granted {
+        require_right_to_create()?;
         sql::execute(
             "GRANT SELECT, INSERT ON TABLE whaply.messages_archive TO whaply_worker",
             &[],
@@ -49,6 +51,17 @@ pub fn move_older_than(days: i32) -> Result<i64> {
         |row| row.get(1),
     )?;
     Ok(moved.unwrap_or(0))
+}
+
+fn require_right_to_create() -> Result<()> {
+    let may = "SELECT pg_catalog.has_schema_privilege('whaply', 'CREATE')";
+    match sql::query_one(may, &[], |row| row.get::<bool>(1))? {
+        Some(true) => Ok(()),
+        _ => Err(Error::NotAllowed {
+            message: "messages_archive is not there yet, or not open to whaply_worker".to_owned(),
+            hint: "A superuser calls archive_messages once.",
+        }),
+    }
 }
 
 /// Whoever owns a table can put triggers on it, which would run as whaply_worker and read every key.

@@ -76,7 +76,7 @@ SELECT call, code
        $$UPDATE whaply.tenants SET evo_server_url = 'https://elsewhere.example'$$,
        $$UPDATE whaply.tenants SET llm_base_url = 'https://elsewhere.example'$$,
        'UPDATE whaply.tenants SET home = NULL', 'UPDATE whaply.tenants SET id = 7', 'DELETE FROM whaply.tenants',
-       $$SELECT whaply.connect_instance('loja', 'https://elsewhere.example')$$,
+       $$SELECT whaply.connect_instance('loja', 'https://elsewhere.example')$$, 'SELECT whaply.archive_messages(1)',
        'LOCK TABLE whaply.tenants IN ACCESS EXCLUSIVE MODE',
        'ALTER TABLE whaply.tenants DISABLE ROW LEVEL SECURITY', 'DROP POLICY seen ON whaply.tenants'])
        WITH ORDINALITY AS calls (call, place), LATERAL story.error_of(call)
