@@ -161,6 +161,21 @@ COMMENT ON FUNCTION whaply.keep_former_secret() IS 'Trigger: the webhook_secret 
 COMMENT ON FUNCTION whaply.touch_updated_at() IS 'Trigger: updated_at moves with every update that does not move it itself';
 COMMENT ON FUNCTION whaply.extension_created() IS 'Called by the extension''s script: the worker starts when CREATE EXTENSION commits';
 
+COMMENT ON TABLE whaply.access IS 'Which role may do what for which tenants: written by grant_access and revoke_access, asked by seen_tenants';
+COMMENT ON COLUMN whaply.access.role_name IS 'By name, since numbers of roles do not survive a restore. A role that is renamed loses its access';
+COMMENT ON COLUMN whaply.access.level IS 'ingest, operator, admin';
+COMMENT ON COLUMN whaply.access.tenant_id IS 'NULL: all tenants, or those that the claim names';
+COMMENT ON COLUMN whaply.access.claim IS 'The claim of request.jwt.claims that names the instances: one, or an array of them';
+COMMENT ON COLUMN whaply.access.granted_at IS 'When it was granted';
+COMMENT ON VIEW whaply.tenant_settings IS 'Every setting of the tenants. A key is ''***'', or the source that it names; NULL: not set. A URL without its password';
+COMMENT ON FUNCTION whaply.seen_tenants(text) IS 'The ids of the tenants that the caller sees with a level (ingest, operator, admin): what every policy asks. 0 too, if it sees all: those yet to come';
+COMMENT ON FUNCTION whaply.masked_keys() IS 'What tenant_settings shows of the keys and URLs of the tenants that the caller sees';
+COMMENT ON FUNCTION whaply.shown_codes() IS 'What instance_requests shows of QR and pairing codes: those of the tenants whose admin the caller is';
+COMMENT ON FUNCTION whaply.privileges_of(text, boolean) IS 'The privileges of a level: for all tenants, or for some';
+COMMENT ON FUNCTION whaply.check_access(regrole, text, text, text) IS 'Checks the arguments of grant_access and revoke_access';
+COMMENT ON FUNCTION whaply.grant_access(regrole, text, text, text) IS 'Lets a role do what a level allows: ingest (post), operator (read chats, pause, resume, send), admin. For all tenants; for one, by instance_name; or for those that a claim of request.jwt.claims names, for a role that PostgREST switches to. Returns whether it is new. Errors: 42704 (role), 22023 (level, claim), P0002 (instance), 22004 (NULL)';
+COMMENT ON FUNCTION whaply.revoke_access(regrole, text, text, text) IS 'Takes a level back: all of it, or for one instance or claim. Returns whether the role had it';
+
 -- ingest asks for no secret: EXECUTE is its guard.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA whaply FROM PUBLIC;
 

@@ -181,7 +181,12 @@ SELECT t.instance_name, 'webhooks', r.refused || CASE r.refused WHEN 1 THEN ' po
 UNION ALL
 SELECT t.instance_name, 'secret', 'the tenant has no webhook_secret: its webhooks are refused',
        'UPDATE whaply.tenants SET webhook_secret = ...; or ALTER SYSTEM SET whaply.require_secret = off and reload', 'critical'
-  FROM whaply.tenants t WHERE t.webhook_secret IS NULL AND t.webhook_jwt_key IS NULL
+  FROM whaply.tenants t JOIN whaply.masked_keys() k ON k.tenant_id = t.id
+ WHERE k.webhook_secret IS NULL AND k.webhook_jwt_key IS NULL
+UNION ALL
+SELECT NULL, 'role', 'the role whaply_worker is missing: nothing is answered, sent or stored',
+       'ALTER ROLE ... RENAME TO whaply_worker, if it was renamed', 'critical'
+ WHERE to_regrole('whaply_worker') IS NULL
 UNION ALL
 SELECT NULL, 'ids', format('%s %% of the ids that whaply.%s can have are used: after %s nothing is stored', floor(ids.used * 100),
                            ids.relname, ids.last_id),

@@ -159,10 +159,24 @@ SELECT r.id, t.instance_name, r.chat_id, r.finished_at, r.attempt, r.provider, r
  WHERE r.state = 'failed'
  ORDER BY r.finished_at DESC;
 
+-- Every setting of the tenants; of a key only whether it is set, or where it comes from.
+CREATE VIEW whaply.tenant_settings AS
+SELECT t.id, t.instance_name, k.evo_server_url, k.evo_api_key, t.system_prompt, t.llm_provider, t.created_at, t.updated_at,
+       t.mode, t.test_chats, k.llm_base_url, t.llm_model, k.llm_api_key, t.max_tokens, t.history_limit, t.max_in_flight,
+       t.debounce, t.debounce_max, t.auto_resume_after, t.age_limit, t.reply_expiry, t.on_failure, t.on_other_sender,
+       t.on_uncertain, t.fallback_text, k.webhook_secret, t.timezone, t.auto_reply_texts, t.groups, t.connection_state,
+       t.home, t.answers_per_chat, t.answers_per_tenant, t.answer_window, t.resume_word, t.hold_word,
+       t.answer_after_pause, t.on_unverified, t.own_lids, k.webhook_secret_before, t.webhook_secret_changed_at,
+       k.webhook_jwt_key
+  FROM whaply.tenants t
+  JOIN whaply.masked_keys() k ON k.tenant_id = t.id
+ ORDER BY t.instance_name;
+
 -- What connect_instance was asked for, the newest first. A QR code is there until it was scanned.
 CREATE VIEW whaply.instance_requests AS
-SELECT r.id, t.instance_name, r.state, r.error, whaply.draw_qr(r.qr_code) AS qr, r.pairing_code, r.qr_at,
+SELECT r.id, t.instance_name, r.state, r.error, whaply.draw_qr(c.qr_code) AS qr, c.pairing_code, r.qr_at,
        r.created_at, r.updated_at, r.finished_at
   FROM whaply.connect_requests r
   JOIN whaply.tenants t ON t.id = r.tenant_id
+  LEFT JOIN whaply.shown_codes() c ON c.request_id = r.id
  ORDER BY r.id DESC;

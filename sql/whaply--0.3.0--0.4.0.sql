@@ -6,7 +6,7 @@
 DO $$
 DECLARE
     before text := current_setting('lock_timeout');
-    others text := 'whaply.health, whaply.unanswered_chats, whaply.processed_events, whaply.replies';
+    others text := 'whaply.health, whaply.unanswered_chats, whaply.instance_requests, whaply.processed_events, whaply.replies';
 BEGIN
     FOR attempt IN 1..300 LOOP
         BEGIN
@@ -25,6 +25,53 @@ BEGIN
               HINT = 'SELECT pid, state, query FROM pg_stat_activity ORDER BY xact_start; then repeat.';
 END
 $$;
+
+CREATE FUNCTION whaply.seen_tenants(level text DEFAULT 'operator') RETURNS SETOF integer
+    STABLE PARALLEL RESTRICTED SET search_path TO pg_catalog, pg_temp LANGUAGE c AS 'MODULE_PATHNAME', 'seen_tenants_wrapper';
+CREATE FUNCTION whaply.masked_keys()
+    RETURNS TABLE (tenant_id integer, evo_server_url text, evo_api_key text, llm_base_url text, llm_api_key text,
+                   webhook_secret text, webhook_secret_before text, webhook_jwt_key text)
+    STRICT STABLE PARALLEL RESTRICTED SET search_path TO pg_catalog, pg_temp LANGUAGE c AS 'MODULE_PATHNAME', 'masked_keys_wrapper';
+CREATE FUNCTION whaply.shown_codes() RETURNS TABLE (request_id bigint, qr_code text, pairing_code text)
+    STRICT STABLE PARALLEL RESTRICTED SET search_path TO pg_catalog, pg_temp LANGUAGE c AS 'MODULE_PATHNAME', 'shown_codes_wrapper';
+
+-- These run as whaply_worker once they have noted who called, and look for names where only the system puts any.
+DO $$
+DECLARE
+    pinned regprocedure;
+BEGIN
+    FOR pinned IN
+        SELECT oid FROM pg_catalog.pg_proc
+         WHERE pronamespace = 'whaply'::regnamespace AND prolang = (SELECT oid FROM pg_catalog.pg_language WHERE lanname = 'c')
+           AND proname NOT IN ('home_id', 'draw_qr', 'extension_created')
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', pinned);
+    END LOOP;
+END
+$$;
+ALTER FUNCTION whaply.ingest(jsonb) SECURITY INVOKER;
+
+-- Every setting of the tenants; of a key only whether it is set, or where it comes from.
+CREATE VIEW whaply.tenant_settings AS
+SELECT t.id, t.instance_name, k.evo_server_url, k.evo_api_key, t.system_prompt, t.llm_provider, t.created_at, t.updated_at,
+       t.mode, t.test_chats, k.llm_base_url, t.llm_model, k.llm_api_key, t.max_tokens, t.history_limit, t.max_in_flight,
+       t.debounce, t.debounce_max, t.auto_resume_after, t.age_limit, t.reply_expiry, t.on_failure, t.on_other_sender,
+       t.on_uncertain, t.fallback_text, k.webhook_secret, t.timezone, t.auto_reply_texts, t.groups, t.connection_state,
+       t.home, t.answers_per_chat, t.answers_per_tenant, t.answer_window, t.resume_word, t.hold_word,
+       t.answer_after_pause, t.on_unverified, t.own_lids, k.webhook_secret_before, t.webhook_secret_changed_at,
+       k.webhook_jwt_key
+  FROM whaply.tenants t
+  JOIN whaply.masked_keys() k ON k.tenant_id = t.id
+ ORDER BY t.instance_name;
+
+-- What connect_instance was asked for, the newest first. A QR code is there until it was scanned.
+CREATE OR REPLACE VIEW whaply.instance_requests AS
+SELECT r.id, t.instance_name, r.state, r.error, whaply.draw_qr(c.qr_code) AS qr, c.pairing_code, r.qr_at,
+       r.created_at, r.updated_at, r.finished_at
+  FROM whaply.connect_requests r
+  JOIN whaply.tenants t ON t.id = r.tenant_id
+  LEFT JOIN whaply.shown_codes() c ON c.request_id = r.id
+ ORDER BY r.id DESC;
 
 -- What an operator sees.
 CREATE FUNCTION whaply.server_status() RETURNS jsonb
@@ -321,7 +368,12 @@ SELECT t.instance_name, 'webhooks', r.refused || CASE r.refused WHEN 1 THEN ' po
 UNION ALL
 SELECT t.instance_name, 'secret', 'the tenant has no webhook_secret: its webhooks are refused',
        'UPDATE whaply.tenants SET webhook_secret = ...; or ALTER SYSTEM SET whaply.require_secret = off and reload', 'critical'
-  FROM whaply.tenants t WHERE t.webhook_secret IS NULL AND t.webhook_jwt_key IS NULL
+  FROM whaply.tenants t JOIN whaply.masked_keys() k ON k.tenant_id = t.id
+ WHERE k.webhook_secret IS NULL AND k.webhook_jwt_key IS NULL
+UNION ALL
+SELECT NULL, 'role', 'the role whaply_worker is missing: nothing is answered, sent or stored',
+       'ALTER ROLE ... RENAME TO whaply_worker, if it was renamed', 'critical'
+ WHERE to_regrole('whaply_worker') IS NULL
 UNION ALL
 SELECT NULL, 'ids', format('%s %% of the ids that whaply.%s can have are used: after %s nothing is stored', floor(ids.used * 100),
                            ids.relname, ids.last_id),
@@ -356,6 +408,327 @@ SELECT NULL, 'bloat', format('%s dead rows lie in whaply.%s, beside %s that live
                                      * greatest(c.reltuples, 0))
        ) AS found
  ORDER BY array_position('{critical,warning,info}'::text[], found.severity), subject, instance_name, problem;
+
+-- Who may do what: grant_access turns a level into plain GRANTs, which pg_dump keeps, and notes for which
+-- tenants, by the names of roles: numbers of roles do not survive a restore.
+
+CREATE TABLE whaply.access (
+    role_name       name NOT NULL,
+    level           text NOT NULL CHECK (level IN ('ingest', 'operator', 'admin')),
+    tenant_id       integer REFERENCES whaply.tenants (id) ON DELETE CASCADE,
+    claim           text,
+    granted_at      timestamptz NOT NULL DEFAULT now(),
+    CHECK (tenant_id IS NULL OR claim IS NULL)
+);
+
+CREATE UNIQUE INDEX idx_access_once
+    ON whaply.access (role_name, level, coalesce(tenant_id, 0), coalesce(claim, ''));
+CREATE INDEX idx_access_tenant ON whaply.access (tenant_id) WHERE tenant_id IS NOT NULL;
+
+SELECT pg_catalog.pg_extension_config_dump('whaply.access', '');
+
+-- The one list of what a level may do. Keys, codes and URLs are in none; a column that comes to a table later
+-- is in none until it is written here.
+CREATE FUNCTION whaply.privileges_of(level text, of_all_tenants boolean)
+    RETURNS TABLE (privilege text, object text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT p.privilege, p.object
+      FROM (VALUES
+        ('any', false, 'USAGE', 'SCHEMA whaply'),
+
+        ('ingest', false, 'EXECUTE', 'FUNCTION whaply.ingest(jsonb)'),
+        ('ingest', false, 'EXECUTE', 'FUNCTION whaply.webhook(json)'),
+
+        ('operator', false, 'SELECT (id, instance_name, system_prompt, llm_provider, created_at, updated_at, mode, test_chats, '
+            'llm_model, max_tokens, history_limit, max_in_flight, debounce, debounce_max, auto_resume_after, age_limit, '
+            'reply_expiry, on_failure, on_other_sender, on_uncertain, fallback_text, timezone, auto_reply_texts, groups, '
+            'connection_state, home, answers_per_chat, answers_per_tenant, answer_window, resume_word, hold_word, '
+            'answer_after_pause, on_unverified, own_lids, webhook_secret_changed_at)', 'TABLE whaply.tenants'),
+        ('operator', false, 'SELECT (id, tenant_id, state, due_at, attempt, error, qr_at, claimed_at, opened_at, created_at, '
+            'updated_at, finished_at)', 'TABLE whaply.connect_requests'),
+        ('operator', false, 'SELECT', 'TABLE whaply.sessions'),
+        ('operator', false, 'SELECT', 'TABLE whaply.messages'),
+        ('operator', false, 'SELECT', 'TABLE whaply.processed_events'),
+        ('operator', false, 'SELECT', 'TABLE whaply.chat_aliases'),
+        ('operator', false, 'SELECT', 'TABLE whaply.replies'),
+        ('operator', false, 'SELECT', 'TABLE whaply.deliveries'),
+        ('operator', false, 'SELECT', 'TABLE whaply.refused_webhooks'),
+        ('operator', false, 'SELECT', 'TABLE whaply.recent_activity'),
+        ('operator', false, 'SELECT', 'TABLE whaply.resumable_sessions'),
+        ('operator', false, 'SELECT', 'TABLE whaply.unanswered_chats'),
+        ('operator', false, 'SELECT', 'TABLE whaply.tenant_stats'),
+        ('operator', false, 'SELECT', 'TABLE whaply.tenant_stats_daily'),
+        ('operator', false, 'SELECT', 'TABLE whaply.tenant_settings'),
+        ('operator', false, 'SELECT', 'TABLE whaply.reply_queue'),
+        ('operator', false, 'SELECT', 'TABLE whaply.failed_replies'),
+        ('operator', false, 'SELECT', 'TABLE whaply.instance_requests'),
+        ('operator', false, 'SELECT', 'TABLE whaply.health'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.seen_tenants(text)'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.masked_keys()'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.shown_codes()'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.draw_qr(text)'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.home_id()'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.worker_status()'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.server_status()'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.instance_state(text)'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.pause_session(text, text, text, interval)'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.resume_session(text, text)'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.resume_sessions(text, text)'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.send_message(text, text, text, boolean)'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.retry_reply(bigint)'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.retry_replies(text, timestamptz)'),
+        ('operator', false, 'EXECUTE', 'FUNCTION whaply.cancel_reply(bigint)'),
+
+        -- Not evo_server_url nor llm_base_url: whoever chooses where a key goes can read it there.
+        ('admin', false, 'UPDATE (evo_api_key, system_prompt, llm_provider, mode, test_chats, llm_model, llm_api_key, max_tokens, '
+            'history_limit, max_in_flight, debounce, debounce_max, auto_resume_after, age_limit, reply_expiry, on_failure, '
+            'on_other_sender, on_uncertain, fallback_text, webhook_secret, timezone, auto_reply_texts, groups, answers_per_chat, '
+            'answers_per_tenant, answer_window, resume_word, hold_word, answer_after_pause, on_unverified, webhook_jwt_key)',
+            'TABLE whaply.tenants'),
+        ('admin', false, 'EXECUTE', 'FUNCTION whaply.connect_instance(text, text)'),
+        ('admin', false, 'EXECUTE', 'FUNCTION whaply.instance_qr(text)'),
+        -- What acts on every tenant.
+        ('admin', true, 'EXECUTE', 'FUNCTION whaply.auto_resume()'),
+        ('admin', true, 'EXECUTE', 'FUNCTION whaply.auto_resume_paused_sessions(double precision)'),
+        ('admin', true, 'EXECUTE', 'FUNCTION whaply.cleanup_old_processed_events(integer)'),
+        ('admin', true, 'EXECUTE', 'FUNCTION whaply.archive_messages(integer)'),
+        ('admin', true, 'EXECUTE', 'FUNCTION whaply.adopt_tenants()'),
+        ('admin', true, 'EXECUTE', 'FUNCTION whaply.start_worker()'),
+        ('admin', true, 'EXECUTE', 'FUNCTION whaply.stop_worker()'),
+        ('admin', true, 'EXECUTE', 'FUNCTION whaply.wait_until_idle(interval)')
+      ) AS p (given_by, only_of_all, privilege, object)
+     WHERE (p.given_by IN ('any', privileges_of.level) OR privileges_of.level = 'admin')
+       AND (privileges_of.of_all_tenants OR NOT p.only_of_all)
+$$;
+
+-- Checks what both functions below are given, and finds the tenant.
+CREATE FUNCTION whaply.check_access(role regrole, level text, instance_name text, claim text,
+                                    OUT role_name name, OUT tenant_id integer)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    can_log_in boolean;
+BEGIN
+    IF role IS NULL OR level IS NULL THEN
+        RAISE EXCEPTION '% must not be NULL', CASE WHEN role IS NULL THEN 'role' ELSE 'level' END
+            USING ERRCODE = 'null_value_not_allowed', HINT = 'Give every argument a value.';
+    END IF;
+    IF level NOT IN ('ingest', 'operator', 'admin') THEN
+        RAISE EXCEPTION 'level is not valid: there is no level "%"', level
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give ''ingest'', ''operator'' or ''admin''.';
+    END IF;
+    SELECT r.rolname, r.rolcanlogin INTO role_name, can_log_in FROM pg_roles r WHERE r.oid = role;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'role % does not exist', role
+            USING ERRCODE = 'undefined_object', HINT = 'CREATE ROLE it first.';
+    END IF;
+    IF instance_name IS NOT NULL THEN
+        SELECT t.id INTO tenant_id FROM whaply.tenants t WHERE t.instance_name = check_access.instance_name;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'there is no tenant for the instance "%"', instance_name
+                USING ERRCODE = 'no_data_found', HINT = 'Insert the tenant first. The name is the one in Evolution, with its case.';
+        END IF;
+    END IF;
+    IF claim IS NULL THEN
+        RETURN;
+    END IF;
+    IF instance_name IS NOT NULL THEN
+        RAISE EXCEPTION 'claim is not valid: it names the tenants, and so does instance_name'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give one of the two.';
+    END IF;
+    IF claim !~ '^[^.]+(\.[^.]+)*$' THEN
+        RAISE EXCEPTION 'claim is not valid: it names no claim'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Give a name as in ''instance'', or a path as in ''app_metadata.instances''.';
+    END IF;
+    IF can_log_in THEN
+        RAISE EXCEPTION 'claim is not valid: role % can log in, and would choose its claims itself', role
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'Claims are for a NOLOGIN role that PostgREST switches to: there nobody else sets request.jwt.claims.';
+    END IF;
+END
+$$;
+
+CREATE FUNCTION whaply.grant_access(role regrole, level text, instance_name text DEFAULT NULL, claim text DEFAULT NULL)
+    RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    checked record := whaply.check_access(role, level, instance_name, claim);
+    granted record;
+BEGIN
+    FOR granted IN SELECT * FROM whaply.privileges_of(level, instance_name IS NULL AND claim IS NULL) LOOP
+        EXECUTE format('GRANT %s ON %s TO %I', granted.privilege, granted.object, checked.role_name);
+    END LOOP;
+    INSERT INTO whaply.access (role_name, level, tenant_id, claim)
+    VALUES (checked.role_name, grant_access.level, checked.tenant_id, grant_access.claim) ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END
+$$;
+
+CREATE FUNCTION whaply.revoke_access(role regrole, level text, instance_name text DEFAULT NULL, claim text DEFAULT NULL)
+    RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    checked record := whaply.check_access(role, level, instance_name, NULL);
+    revoked record;
+    changed boolean;
+BEGIN
+    DELETE FROM whaply.access a
+     WHERE a.role_name = checked.role_name AND a.level = revoke_access.level
+       AND (instance_name IS NULL AND revoke_access.claim IS NULL
+            OR a.tenant_id = checked.tenant_id OR a.claim = revoke_access.claim);
+    changed := FOUND;
+    IF NOT changed AND (instance_name IS NOT NULL OR claim IS NOT NULL)
+       AND EXISTS (SELECT FROM whaply.access a
+                    WHERE a.role_name = checked.role_name AND a.level = revoke_access.level
+                      AND a.tenant_id IS NULL AND a.claim IS NULL) THEN
+        RAISE EXCEPTION 'role % has level % for all tenants, from which one cannot be taken', role, level
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'revoke_access(role, level) first, then grant_access for those it is to keep.';
+    END IF;
+    -- What another level, or the same one for another tenant, still gives stays.
+    FOR revoked IN
+        SELECT * FROM whaply.privileges_of(level, true)
+        EXCEPT
+        SELECT kept.* FROM whaply.access a,
+               LATERAL whaply.privileges_of(a.level, a.tenant_id IS NULL AND a.claim IS NULL) AS kept
+         WHERE a.role_name = checked.role_name
+    LOOP
+        EXECUTE format('REVOKE %s ON %s FROM %I', revoked.privilege, revoked.object, checked.role_name);
+    END LOOP;
+    RETURN changed;
+END
+$$;
+
+-- The role that all of whaply runs as: the reply worker, the listener, and every function once it has noted
+-- who called. Its rights end at this schema, so that nothing anybody plants runs with more.
+--
+-- A role is the whole server's: another database's extension may have made it, or somebody else, to become
+-- a member of it and read every key.
+
+DO $$
+DECLARE
+    found record;
+BEGIN
+    BEGIN
+        CREATE ROLE whaply_worker NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN
+        NULL;
+    END;
+    SELECT r.rolcanlogin OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls AS is_strong,
+           EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE r.oid IN (m.roleid, m.member)) AS has_company
+      INTO found
+      FROM pg_catalog.pg_roles r WHERE r.rolname = 'whaply_worker';
+    IF found.is_strong THEN
+        RAISE EXCEPTION 'the role whaply_worker can do more than it needs'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'ALTER ROLE whaply_worker NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;';
+    END IF;
+    IF found.has_company THEN
+        RAISE EXCEPTION 'the role whaply_worker has members, who would read every key, or is a member of another role'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'REVOKE what \drg or \du shows of it; nobody needs to become this role.';
+    END IF;
+END
+$$;
+
+GRANT USAGE ON SCHEMA whaply TO whaply_worker;
+GRANT SELECT, UPDATE ON whaply.tenants TO whaply_worker;
+GRANT SELECT, INSERT, UPDATE ON whaply.sessions, whaply.replies, whaply.deliveries, whaply.connect_requests
+   TO whaply_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON whaply.messages, whaply.processed_events, whaply.chat_aliases,
+    whaply.refused_webhooks
+   TO whaply_worker;
+GRANT SELECT ON whaply.access TO whaply_worker;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA whaply TO whaply_worker;
+GRANT EXECUTE ON FUNCTION whaply.home_id(), whaply.receive(json) TO whaply_worker;
+
+-- The one function with the rights of its owner: these are then not more than the worker's own.
+ALTER FUNCTION whaply.webhook(json) OWNER TO whaply_worker;
+
+-- Whose rows a role sees. All policies ask whaply.seen_tenants, once a statement. They stand here, in the
+-- extension's script, since pg_dump keeps of an extension's tables the grants but no policies.
+
+DO $$
+DECLARE
+    keyed name;
+    seen CONSTANT text := '%s = ANY (ARRAY(SELECT whaply.seen_tenants(%L)))';
+BEGIN
+    FOREACH keyed IN ARRAY ARRAY['tenants', 'sessions', 'messages', 'processed_events', 'chat_aliases', 'replies',
+                                 'deliveries', 'refused_webhooks', 'connect_requests', 'access'] LOOP
+        EXECUTE format('ALTER TABLE whaply.%I ENABLE ROW LEVEL SECURITY', keyed);
+        -- Constant, so that the planner drops it together with what other policies ask.
+        EXECUTE format('CREATE POLICY whaply_worker ON whaply.%I TO whaply_worker USING (true)', keyed);
+        IF keyed <> 'access' THEN
+            EXECUTE format('CREATE POLICY seen ON whaply.%I FOR SELECT USING (' || seen || ')', keyed,
+                           CASE keyed WHEN 'tenants' THEN 'id'
+                                      -- Of no tenant: an instance that nobody has.
+                                      WHEN 'refused_webhooks' THEN 'coalesce(tenant_id, 0)'
+                                      ELSE 'tenant_id' END, 'operator');
+        END IF;
+    END LOOP;
+    -- What else may be done to a row of tenants is granted by column. 0: the tenants yet to come.
+    EXECUTE format('CREATE POLICY changed ON whaply.tenants FOR UPDATE USING (' || seen || ')', 'id', 'admin');
+    EXECUTE format('CREATE POLICY deleted ON whaply.tenants FOR DELETE USING (' || seen || ')', 'id', 'admin');
+    EXECUTE format('CREATE POLICY made ON whaply.tenants FOR INSERT WITH CHECK (' || seen || ')', '0', 'admin');
+END
+$$;
+
+-- From PostgreSQL 15 on a view can read with the rights of whoever asks it. Before, it reads with its owner's,
+-- past all policies: there its definition itself leaves out what the asking role does not see, before any
+-- function of that role's own has looked at it.
+DO $$
+DECLARE
+    shown regclass;
+    definition text;
+    path text := current_setting('search_path');
+BEGIN
+    -- So that a definition is told with every schema in it.
+    PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
+    FOR shown IN
+        SELECT oid FROM pg_catalog.pg_class WHERE relnamespace = 'whaply'::regnamespace AND relkind = 'v' ORDER BY relname
+    LOOP
+        IF current_setting('server_version_num')::integer >= 150000 THEN
+            EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', shown);
+        ELSE
+            definition := pg_catalog.pg_get_viewdef(shown);
+            definition := regexp_replace(definition, '\mwhaply\.tenants (\w+)',
+                '(SELECT * FROM whaply.tenants WHERE id = ANY (ARRAY(SELECT whaply.seen_tenants()))) \1', 'g');
+            definition := regexp_replace(definition, '\mwhaply\.refused_webhooks (\w+)',
+                '(SELECT * FROM whaply.refused_webhooks WHERE coalesce(tenant_id, 0) = ANY (ARRAY(SELECT whaply.seen_tenants()))) \1', 'g');
+            IF definition !~ 'seen_tenants' THEN
+                RAISE EXCEPTION 'view % does not say whose rows it shows', shown;
+            END IF;
+            EXECUTE format('CREATE OR REPLACE VIEW %s WITH (security_barrier = true) AS %s', shown, definition);
+        END IF;
+    END LOOP;
+    PERFORM set_config('search_path', path, true);
+END
+$$;
+
+-- Whoever posts goes on: a role that was granted ingest by hand. (A webhook that was refused would be lost.)
+INSERT INTO whaply.access (role_name, level)
+SELECT DISTINCT r.rolname, 'ingest'
+  FROM pg_catalog.pg_proc p, aclexplode(p.proacl) AS acl JOIN pg_catalog.pg_roles r ON r.oid = acl.grantee
+ WHERE p.oid = 'whaply.ingest(jsonb)'::regprocedure AND acl.grantee <> p.proowner AND acl.privilege_type = 'EXECUTE';
+
+COMMENT ON TABLE whaply.access IS 'Which role may do what for which tenants: written by grant_access and revoke_access, asked by seen_tenants';
+COMMENT ON COLUMN whaply.access.role_name IS 'By name, since numbers of roles do not survive a restore. A role that is renamed loses its access';
+COMMENT ON COLUMN whaply.access.level IS 'ingest, operator, admin';
+COMMENT ON COLUMN whaply.access.tenant_id IS 'NULL: all tenants, or those that the claim names';
+COMMENT ON COLUMN whaply.access.claim IS 'The claim of request.jwt.claims that names the instances: one, or an array of them';
+COMMENT ON COLUMN whaply.access.granted_at IS 'When it was granted';
+COMMENT ON VIEW whaply.tenant_settings IS 'Every setting of the tenants. A key is ''***'', or the source that it names; NULL: not set. A URL without its password';
+COMMENT ON FUNCTION whaply.seen_tenants(text) IS 'The ids of the tenants that the caller sees with a level (ingest, operator, admin): what every policy asks. 0 too, if it sees all: those yet to come';
+COMMENT ON FUNCTION whaply.masked_keys() IS 'What tenant_settings shows of the keys and URLs of the tenants that the caller sees';
+COMMENT ON FUNCTION whaply.shown_codes() IS 'What instance_requests shows of QR and pairing codes: those of the tenants whose admin the caller is';
+COMMENT ON FUNCTION whaply.privileges_of(text, boolean) IS 'The privileges of a level: for all tenants, or for some';
+COMMENT ON FUNCTION whaply.check_access(regrole, text, text, text) IS 'Checks the arguments of grant_access and revoke_access';
+COMMENT ON FUNCTION whaply.grant_access(regrole, text, text, text) IS 'Lets a role do what a level allows: ingest (post), operator (read chats, pause, resume, send), admin. For all tenants; for one, by instance_name; or for those that a claim of request.jwt.claims names, for a role that PostgREST switches to. Returns whether it is new. Errors: 42704 (role), 22023 (level, claim), P0002 (instance), 22004 (NULL)';
+COMMENT ON FUNCTION whaply.revoke_access(regrole, text, text, text) IS 'Takes a level back: all of it, or for one instance or claim. Returns whether the role had it';
+
+REVOKE ALL ON FUNCTION whaply.seen_tenants(text), whaply.masked_keys(), whaply.shown_codes(),
+    whaply.privileges_of(text, boolean), whaply.check_access(regrole, text, text, text),
+    whaply.grant_access(regrole, text, text, text), whaply.revoke_access(regrole, text, text, text) FROM PUBLIC;
 
 COMMENT ON VIEW whaply.tenant_stats_daily IS 'The last 31 days by tenant and day of its timezone: messages, replies sent, errors (replies and messages that failed), tokens, and the time from the first question to the end of the answer. A day without anything has no row';
 COMMENT ON VIEW whaply.health IS 'One row for each thing that needs a person, the worst first (severity: critical, warning, info); empty is good';

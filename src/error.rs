@@ -31,6 +31,12 @@ pub enum Error {
     /// The library is newer than the tables: a webhook must not be lost meanwhile.
     #[error("the tables of whaply are of version {tables}, the library of {library}")]
     Outdated { tables: String, library: &'static str },
+    /// The role that all SQL runs as is not on this server.
+    #[error("the role whaply_worker is missing")]
+    WithoutRole,
+    /// The caller may use the function, but not like this.
+    #[error("{message}")]
+    NotAllowed { message: String, hint: &'static str },
     /// What was asked for needs something that this server or transaction does not have.
     #[error("{message}")]
     NotPossible { message: String, hint: &'static str },
@@ -97,7 +103,8 @@ impl Error {
             Self::UnknownInstance { .. } => "P0002",
             Self::WrongSecret => "PT401",
             Self::WebhookForUnknownInstance { .. } => "PT404",
-            Self::Standby | Self::Outdated { .. } => "PT503",
+            Self::Standby | Self::Outdated { .. } | Self::WithoutRole => "PT503",
+            Self::NotAllowed { .. } => "42501",
             Self::NotPossible { .. } => "55000",
             Self::Raised { sqlstate, .. } => sqlstate,
             Self::Internal(_) => "XX000",
@@ -120,7 +127,10 @@ impl Error {
             }
             Self::Standby => "Send webhooks to the primary.",
             Self::Outdated { .. } => "ALTER EXTENSION whaply UPDATE, in this database.",
-            Self::InvalidArgument { hint, .. } | Self::NotPossible { hint, .. } => hint,
+            Self::WithoutRole => "It was renamed: ALTER ROLE ... RENAME TO whaply_worker.",
+            Self::InvalidArgument { hint, .. }
+            | Self::NotPossible { hint, .. }
+            | Self::NotAllowed { hint, .. } => hint,
         };
         Some(hint.to_owned())
     }

@@ -8,11 +8,28 @@ extension_sql_file!("../sql/webhook.sql", name = "webhook", requires = [api::web
 extension_sql_file!(
     "../sql/views.sql",
     name = "views",
-    requires = ["tables", api::instances::draw_qr]
+    requires =
+        ["tables", api::access::masked_keys, api::access::shown_codes, api::instances::draw_qr]
 );
 extension_sql_file!(
     "../sql/health.sql",
     name = "health",
-    requires = ["tables", api::workers::server_status, api::workers::worker_status]
+    requires = [
+        "tables",
+        api::access::masked_keys,
+        api::workers::server_status,
+        api::workers::worker_status
+    ]
+);
+extension_sql_file!("../sql/access.sql", name = "access", requires = ["tables"]);
+extension_sql_file!(
+    "../sql/worker_role.sql",
+    name = "worker_role",
+    requires = ["webhook", "access", "views", "health"]
+);
+extension_sql_file!(
+    "../sql/rows.sql",
+    name = "rows",
+    requires = ["worker_role", "views", "health", api::access::seen_tenants]
 );
 extension_sql_file!("../sql/finish.sql", name = "finish", finalize);

@@ -15,7 +15,7 @@ use support::listener::{
     silent_tenant, try_request, wait_until_closed, wait_until_well,
 };
 use support::scene::SECRET_HEADER;
-use support::{Cluster, ClusterOptions, Database, StopMode, wait_until};
+use support::{Cluster, ClusterOptions, Database, StopMode, wait_until, writers};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -81,6 +81,7 @@ fn a_shutdown_under_load_loses_nothing_that_was_answered() {
     let address = free_address();
     let cluster = cluster_with_listener(address, ClusterOptions::default());
     let db = cluster.create_database("shutdown");
+    writers::watch(&db);
     let secret = silent_tenant(&db, "loja");
     wait_until_well(address);
     let taken = under_load(address, &secret, |taken| {
@@ -94,6 +95,7 @@ fn a_shutdown_under_load_loses_nothing_that_was_answered() {
     // It comes back with the server.
     wait_until_well(address);
     assert_eq!(post(address, &secret, "AFTER").status, 200);
+    assert_eq!(writers::roles_of_processes(&db), ["whaply_worker"]);
 }
 
 /// Nobody else brings the commits to disk in time.

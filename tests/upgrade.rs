@@ -6,6 +6,7 @@ use std::thread;
 
 use postgres::Client;
 use serde_json::Value;
+use support::listener::message;
 use support::scene::{base_url, columns_of_model, insert_tenant, webhook_of};
 use support::worker::wait_for_worker;
 use support::{
@@ -19,7 +20,7 @@ const CLARA: &str = "5511999990003";
 
 /// What a fresh installation and an upgraded one are compared by: each query lists, as text, all of
 /// one kind that belongs to the schema.
-const CATALOG: [(&str, &str); 11] = [
+const CATALOG: [(&str, &str); 13] = [
     (
         "columns",
         "SELECT concat_ws(' ', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull,
@@ -56,8 +57,18 @@ const CATALOG: [(&str, &str); 11] = [
     (
         "relations",
         "SELECT concat_ws(' ', oid::regclass, relkind, relpersistence, relrowsecurity, reloptions,
-                relowner::regrole, relacl)
+                relforcerowsecurity, relowner::regrole, relacl)
            FROM pg_class WHERE relnamespace = 'whaply'::regnamespace",
+    ),
+    (
+        "policies",
+        "SELECT concat_ws(' ', polrelid::regclass, polname, polcmd, polpermissive, polroles::regrole[]::text,
+                pg_get_expr(polqual, polrelid), '/', pg_get_expr(polwithcheck, polrelid))
+           FROM pg_policy JOIN pg_class c ON c.oid = polrelid WHERE relnamespace = 'whaply'::regnamespace",
+    ),
+    (
+        "the schema",
+        "SELECT concat_ws(' ', nspowner::regrole, nspacl) FROM pg_namespace WHERE nspname = 'whaply'",
     ),
     (
         "sequences",
@@ -267,6 +278,29 @@ fn webhooks_between_the_new_library_and_the_upgrade_are_not_lost_and_what_was_op
     assert_eq!(scene.db.value::<i64>(archived, &[]), messages);
     let commands = "SELECT count(*) FROM whaply.messages_archive WHERE sender = 'command'";
     assert_eq!(scene.db.value::<i64>(commands, &[]), 1);
+}
+
+/// What is refused after an upgrade, Evolution may drop for ever.
+#[test]
+fn a_role_that_was_granted_ingest_by_hand_posts_after_the_upgrade_too() {
+    let db = database_of_0_1_0("poster");
+    let role = format!("poster_{}", std::process::id());
+    db.execute(&format!(
+        "INSERT INTO whaply.tenants (instance_name, evo_server_url, mode) VALUES ('loja', 'http://127.0.0.1:1', 'off');
+         CREATE ROLE {role};
+         GRANT USAGE ON SCHEMA whaply TO {role};
+         GRANT EXECUTE ON FUNCTION whaply.ingest(jsonb) TO {role}"
+    ));
+    upgrade(&db);
+    let mut client = db.connect();
+    client.batch_execute(&format!("SET ROLE {role}")).expect("the role is there");
+    let posted = client.query_one("SELECT whaply.ingest($1)", &[&message("loja", "A", "Oi")]);
+    let answer: Value = posted.expect("it may post as before").get(0);
+    assert_eq!(answer["action"], "ignored_mode");
+    let read = client.batch_execute("SELECT FROM whaply.messages");
+    assert!(read.is_err(), "and nothing else");
+    client.batch_execute("RESET ROLE").expect("a superuser");
+    client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).expect("unused now");
 }
 
 /// A session that has read one table, and will want another before it ends.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use postgres::error::SqlState;
 use serde_json::{Value, json};
 use support::worker::{sleeps_of, wait_for_worker, wait_until_without_worker, worker_pid};
-use support::{Cluster, ClusterOptions, Database, Person, Scene, shared_cluster, wait_until};
+use support::{
+    Cluster, ClusterOptions, Database, Person, Scene, shared_cluster, wait_until, writers,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -84,6 +86,7 @@ fn without_preload_a_worker_lives_from_create_extension_to_the_restart_and_start
     wait_until_without_worker(&undecided);
 
     let scene = Scene::start(&cluster, "by_hand");
+    writers::watch(&scene.db);
     let pid = wait_for_worker(&scene.db);
     assert_eq!(status(&scene.db), json!({ "status": "running", "pid": pid, "preloaded": false }));
     ask_and_wait_for_answer(&scene, "Abrem aos domingos?");
@@ -106,6 +109,7 @@ fn without_preload_a_worker_lives_from_create_extension_to_the_restart_and_start
     wait_until_without_worker(&scene.db);
     assert!(call(&scene.db, "start_worker"), "and comes again");
     ask_and_wait_for_answer(&scene, "Obrigada!");
+    assert_eq!(writers::roles_of_processes(&scene.db), ["whaply_worker"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use support::worker::{wait_for_next_worker, wait_for_worker, worker_pid};
 use support::{
     Cluster, ClusterOptions, Gate, LlmBehaviour, Person, Scene, SceneOptions, SendBehaviour,
-    StopMode, shared_cluster, wait_until,
+    StopMode, shared_cluster, wait_until, writers,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -47,12 +47,14 @@ fn assert_answered_once_by_the_second_call(scene: &Scene, question: &str) {
 #[test]
 fn a_terminated_worker_comes_back_and_takes_up_what_it_left() {
     let scene = Scene::start(shared_cluster(), "terminated");
+    writers::watch(&scene.db);
     let pid = wait_for_worker(&scene.db);
     let gate = ask_and_hold(&scene, "Qual o preço?");
     assert!(scene.db.value::<bool>("SELECT pg_terminate_backend($1)", &[&pid]));
     wait_for_next_worker(&scene.db, pid);
     assert_answered_once_by_the_second_call(&scene, "Qual o preço?");
     gate.release();
+    assert_eq!(writers::roles_of_processes(&scene.db), ["whaply_worker"]);
 }
 
 #[test]
@@ -75,6 +77,7 @@ fn a_message_that_left_before_its_worker_was_terminated_is_not_sent_again() {
 fn a_worker_killed_by_the_kernel_takes_the_server_down_and_both_come_back() {
     let cluster = own_cluster();
     let scene = Scene::start(&cluster, "killed");
+    writers::watch(&scene.db);
     let pid = wait_for_worker(&scene.db);
     let gate = ask_and_hold(&scene, "Qual o preço?");
     cluster.kill_process(pid);
@@ -85,6 +88,7 @@ fn a_worker_killed_by_the_kernel_takes_the_server_down_and_both_come_back() {
     // What wakes the worker is in shared memory, which is new.
     scene.shop.customer_says(maria(), "E o prazo?").delivered();
     scene.shop.wait_for_sent(2, LIMIT);
+    assert_eq!(writers::roles_of_processes(&scene.db), ["whaply_worker"]);
 }
 
 #[test]

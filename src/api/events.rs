@@ -6,16 +6,30 @@ use serde_json::json;
 
 use super::arguments::{JsonbText, given};
 use super::or_raise;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::intake::{self, Outcome};
+use crate::store::access::{Caller, Level};
+use crate::store::acting_role::as_worker;
 use crate::store::{extension, transaction};
 use crate::webhook::{self, Payload};
 use crate::worker;
 
-#[pg_extern(security_definer)]
+#[pg_extern]
 #[search_path(pg_catalog, pg_temp)]
 fn ingest(payload: Option<JsonbText>) -> JsonB {
-    or_raise(given(payload, "payload").and_then(|payload| take(&webhook::read(&payload.0)?)))
+    or_raise(as_worker(|caller| {
+        let payload = webhook::read(&given(payload, "payload")?.0)?;
+        require_sight(caller, &payload.envelope.instance)?;
+        take(&payload)
+    }))
+}
+
+/// An instance that the caller may not post for is none that it hears of.
+pub(super) fn require_sight(caller: &Caller, instance: &str) -> Result<()> {
+    match caller.sees_instance(Level::Ingest, instance)? {
+        true => Ok(()),
+        false => Err(Error::UnknownInstance { instance: instance.to_owned() }),
+    }
 }
 
 /// Takes a webhook and wakes the worker when the transaction commits.

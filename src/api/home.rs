@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use super::or_raise;
 use crate::intake::adoption;
+use crate::store::acting_role::as_worker;
 use crate::{settings, worker};
 
 #[pg_extern(stable, parallel_safe)]
@@ -15,10 +16,13 @@ fn home_id() -> String {
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn adopt_tenants() -> i64 {
     let expiry = settings::behaviour().reply_expiry;
     let limits = settings::worker_limits();
-    let adopted = or_raise(adoption::adopt_tenants(expiry, limits.call_time(), limits.settle_time));
+    let adopted = or_raise(as_worker(|_| {
+        adoption::adopt_tenants(expiry, limits.call_time(), limits.settle_time)
+    }));
     worker::wake_at_commit();
     i64::try_from(adopted).unwrap_or(i64::MAX)
 }

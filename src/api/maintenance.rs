@@ -10,12 +10,14 @@ use crate::error::{Error, Result};
 use crate::intake::pauses;
 use crate::intake::upkeep::{self, Portion};
 use crate::settings;
+use crate::store::acting_role::as_worker;
 use crate::store::{messages_archive, processed_events, resumptions, transaction};
 use crate::worker;
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn auto_resume_paused_sessions(hours_inactive: Option<f64>) -> i64 {
-    or_raise(resume(hours_inactive))
+    or_raise(as_worker(|_| resume(hours_inactive)))
 }
 
 fn resume(hours_inactive: Option<f64>) -> Result<i64> {
@@ -36,13 +38,19 @@ fn resume(hours_inactive: Option<f64>) -> Result<i64> {
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn cleanup_old_processed_events(days_to_keep: Option<i32>) -> i64 {
-    or_raise(days(days_to_keep).and_then(processed_events::delete_older_than))
+    or_raise(as_worker(|_| processed_events::delete_older_than(days(days_to_keep)?)))
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn archive_messages(days_to_keep: Option<i32>) -> i64 {
-    or_raise(days(days_to_keep).and_then(messages_archive::move_older_than))
+    or_raise(days(days_to_keep).and_then(|days| {
+        // With the caller's own rights: the archive is the user's, and whaply_worker makes no tables.
+        messages_archive::prepare()?;
+        as_worker(|_| messages_archive::move_older_than(days))
+    }))
 }
 
 fn days(days_to_keep: Option<i32>) -> Result<i32> {
@@ -58,13 +66,14 @@ fn days(days_to_keep: Option<i32>) -> Result<i32> {
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn auto_resume() -> JsonB {
     let (defaults, now) = (settings::behaviour(), transaction::now());
     let keep_days = settings::keep_processed_events();
-    let done = or_raise(
-        upkeep::begin(&defaults, now)
-            .and_then(|()| upkeep::portion(Portion::OF_A_CALL, &defaults, keep_days, 0, now)),
-    );
+    let done = or_raise(as_worker(|_| {
+        upkeep::begin(&defaults, now)?;
+        upkeep::portion(Portion::OF_A_CALL, &defaults, keep_days, 0, now)
+    }));
     wake_for(done.asked);
     JsonB(json!({ "resumed": done.resumed, "deleted_events": done.deleted_events }))
 }

@@ -1,6 +1,7 @@
 //! The functions that SQL can call, a file per verb: each parses its arguments, calls one function
 //! of the inside and returns its answer. No SQL here, and no decision.
 
+mod access;
 mod arguments;
 mod events;
 mod home;

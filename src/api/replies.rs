@@ -5,34 +5,46 @@ use pgrx::prelude::*;
 
 use super::arguments::given;
 use super::or_raise;
-use super::sessions::tenant_id;
+use super::sessions::tenant_of;
 use crate::conversation::{Action, PauseReason};
 use crate::error::Result;
 use crate::intake::{consequences, lock_today, pauses};
 use crate::settings;
+use crate::store::access::{Caller, Level};
+use crate::store::acting_role::as_worker;
 use crate::store::replies::{self, End};
 use crate::store::{deliveries, sessions, tenants, transaction};
 use crate::worker;
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn retry_reply(id: Option<i64>) -> bool {
-    or_raise(given(id, "id").and_then(retry))
+    or_raise(as_worker(|caller| retry(caller, given(id, "id")?)))
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn retry_replies(instance_name: Option<&str>, since: Option<TimestampWithTimeZone>) -> i64 {
-    or_raise(retry_all(instance_name, since))
+    or_raise(as_worker(|caller| retry_all(caller, instance_name, since)))
 }
 
-fn retry_all(instance_name: Option<&str>, since: Option<TimestampWithTimeZone>) -> Result<i64> {
-    let tenant_id = tenant_id(instance_name)?;
+fn retry_all(
+    caller: &Caller,
+    instance_name: Option<&str>,
+    since: Option<TimestampWithTimeZone>,
+) -> Result<i64> {
+    let tenant_id = tenant_of(caller, Level::Operator, instance_name)?;
     let failed = replies::failed_since(tenant_id, given(since, "since")?)?;
-    failed.into_iter().try_fold(0, |retried, id| Ok(retried + i64::from(retry(id)?)))
+    failed.into_iter().try_fold(0, |retried, id| Ok(retried + i64::from(retry(caller, id)?)))
 }
 
-/// Queues a failed reply again, and ends the pause that its failure caused.
-fn retry(id: i64) -> Result<bool> {
+/// Queues a failed reply again, and ends the pause that its failure caused. A reply of a tenant that the
+/// caller does not see is none.
+fn retry(caller: &Caller, id: i64) -> Result<bool> {
     let Some(failed_in) = replies::find_failed(id)? else { return Ok(false) };
+    if !caller.sees(Level::Operator, failed_in.tenant_id)? {
+        return Ok(false);
+    }
     let chat = lock_today(&failed_in)?;
     let Some(session) = sessions::lock(&chat)? else { return Ok(false) };
     if !replies::reopen(id, &chat, transaction::now())? {
@@ -49,12 +61,16 @@ fn retry(id: i64) -> Result<bool> {
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn cancel_reply(id: Option<i64>) -> bool {
-    or_raise(given(id, "id").and_then(cancel))
+    or_raise(as_worker(|caller| cancel(caller, given(id, "id")?)))
 }
 
-fn cancel(id: i64) -> Result<bool> {
+fn cancel(caller: &Caller, id: i64) -> Result<bool> {
     let Some(reply) = replies::open_by_id(id)? else { return Ok(false) };
+    if !caller.sees(Level::Operator, reply.chat.tenant_id)? {
+        return Ok(false);
+    }
     sessions::lock(&reply.chat)?;
     // Another transaction may have ended it while this one waited for the lock.
     let Some(reply) = replies::open_by_id(id)? else { return Ok(false) };

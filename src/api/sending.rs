@@ -7,27 +7,31 @@ use super::or_raise;
 use super::sessions::locked_chat;
 use crate::error::{Error, Result};
 use crate::intake::consequences;
+use crate::store::access::Caller;
+use crate::store::acting_role::as_worker;
 use crate::store::deliveries::{self, Kind};
 use crate::store::sessions;
 use crate::worker;
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn send_message(
     instance_name: Option<&str>,
     chat_id: Option<&str>,
     text: Option<&str>,
     pause: default!(Option<bool>, "false"),
 ) -> i64 {
-    or_raise(send(instance_name, chat_id, text, pause.unwrap_or(false)))
+    or_raise(as_worker(|caller| send(caller, instance_name, chat_id, text, pause.unwrap_or(false))))
 }
 
 fn send(
+    caller: &Caller,
     instance_name: Option<&str>,
     chat_id: Option<&str>,
     text: Option<&str>,
     pause: bool,
 ) -> Result<i64> {
-    let chat = locked_chat(instance_name, chat_id)?;
+    let chat = locked_chat(caller, instance_name, chat_id)?;
     let text = given(text, "text")?;
     if text.trim().is_empty() {
         return Err(Error::InvalidArgument {

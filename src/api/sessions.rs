@@ -9,6 +9,8 @@ use super::or_raise;
 use crate::error::{Error, Result};
 use crate::intake::{consequences, lock_in_any_writing, pauses};
 use crate::settings;
+use crate::store::access::{Caller, Level};
+use crate::store::acting_role::as_worker;
 use crate::store::{Chat, resumptions, sessions, tenants, transaction};
 use crate::worker;
 
@@ -19,22 +21,24 @@ const REASON_LIMIT: usize = 100;
 const LONGEST_PAUSE: Duration = Duration::days(10 * 365);
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn pause_session(
     instance_name: Option<&str>,
     chat_id: Option<&str>,
     reason: default!(Option<&str>, "'manual_pause'"),
     duration: default!(Option<Interval>, "NULL"),
 ) -> bool {
-    or_raise(pause(instance_name, chat_id, reason, duration))
+    or_raise(as_worker(|caller| pause(caller, instance_name, chat_id, reason, duration)))
 }
 
 fn pause(
+    caller: &Caller,
     instance_name: Option<&str>,
     chat_id: Option<&str>,
     reason: Option<&str>,
     duration: Option<Interval>,
 ) -> Result<bool> {
-    let chat = locked_chat(instance_name, chat_id)?;
+    let chat = locked_chat(caller, instance_name, chat_id)?;
     let reason = given(reason, "reason")?;
     if reason.chars().count() > REASON_LIMIT {
         let reason = format!("it is longer than {REASON_LIMIT} characters");
@@ -55,12 +59,13 @@ fn pause(
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn resume_session(instance_name: Option<&str>, chat_id: Option<&str>) -> bool {
-    or_raise(resume(instance_name, chat_id))
+    or_raise(as_worker(|caller| resume(caller, instance_name, chat_id)))
 }
 
-fn resume(instance_name: Option<&str>, chat_id: Option<&str>) -> Result<bool> {
-    let chat = locked_chat(instance_name, chat_id)?;
+fn resume(caller: &Caller, instance_name: Option<&str>, chat_id: Option<&str>) -> Result<bool> {
+    let chat = locked_chat(caller, instance_name, chat_id)?;
     let Some(tenant) = tenants::by_id(chat.tenant_id, &settings::behaviour())? else {
         return Ok(false);
     };
@@ -72,13 +77,15 @@ fn resume(instance_name: Option<&str>, chat_id: Option<&str>) -> Result<bool> {
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn resume_sessions(instance_name: Option<&str>, reason: Option<&str>) -> i64 {
-    or_raise(resume_all(instance_name, reason))
+    or_raise(as_worker(|caller| resume_all(caller, instance_name, reason)))
 }
 
-fn resume_all(instance_name: Option<&str>, reason: Option<&str>) -> Result<i64> {
+fn resume_all(caller: &Caller, instance_name: Option<&str>, reason: Option<&str>) -> Result<i64> {
     let defaults = settings::behaviour();
-    let (tenant_id, reason) = (tenant_id(instance_name)?, given(reason, "reason")?);
+    let tenant_id = tenant_of(caller, Level::Operator, instance_name)?;
+    let reason = given(reason, "reason")?;
     let resumed = resumptions::resume_all(tenant_id, reason, defaults.answer_after_pause)?;
     if pauses::all_ended(&resumed, &defaults, transaction::now())? > 0 {
         worker::wake_at_commit();
@@ -86,16 +93,23 @@ fn resume_all(instance_name: Option<&str>, reason: Option<&str>) -> Result<i64> 
     Ok(resumed.count)
 }
 
-/// The tenant of an instance, or an error that says how to make one.
-pub(super) fn tenant_id(instance_name: Option<&str>) -> Result<i32> {
+/// The tenant of an instance, or an error that says how to make one. One that the caller may not do this
+/// with is as unknown to it as one that is not there.
+pub(super) fn tenant_of(caller: &Caller, level: Level, instance_name: Option<&str>) -> Result<i32> {
     let instance = given(instance_name, "instance_name")?;
-    tenants::id_of(instance)?
-        .ok_or_else(|| Error::UnknownInstance { instance: instance.to_owned() })
+    match tenants::id_of(instance)? {
+        Some(id) if caller.sees(level, id)? => Ok(id),
+        _ => Err(Error::UnknownInstance { instance: instance.to_owned() }),
+    }
 }
 
 /// The chat that a person means, in any writing, with its session locked if it has one.
-pub(super) fn locked_chat(instance_name: Option<&str>, chat_id: Option<&str>) -> Result<Chat> {
-    let tenant_id = tenant_id(instance_name)?;
+pub(super) fn locked_chat(
+    caller: &Caller,
+    instance_name: Option<&str>,
+    chat_id: Option<&str>,
+) -> Result<Chat> {
+    let tenant_id = tenant_of(caller, Level::Operator, instance_name)?;
     lock_in_any_writing(tenant_id, given(chat_id, "chat_id")?)
 }
 

@@ -8,19 +8,23 @@ use pgrx::prelude::*;
 use serde_json::{Value, json};
 
 use super::arguments::{JsonText, given};
+use super::sessions::tenant_of;
 use super::{events, or_raise};
 use crate::credentials::{self, Accepted, Presented};
 use crate::error::{Error, Result};
 use crate::evolution::{SECRET_HEADER, Webhook};
 use crate::refusals::{self, Reason};
 use crate::settings;
+use crate::store::access::{Caller, Level};
+use crate::store::acting_role::as_worker;
 use crate::store::{extension, tenants, transaction};
 use crate::webhook;
 
 // Called by webhook(json) only, which raises what is refused.
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn receive(payload: Option<JsonText>) -> JsonB {
-    match take(payload) {
+    match as_worker(|caller| take(caller, payload)) {
         Err(error) if error.sqlstate().starts_with("PT") => JsonB(json!({
             "refused": { "sqlstate": error.sqlstate(), "message": error.to_string(), "hint": error.hint() }
         })),
@@ -28,7 +32,7 @@ fn receive(payload: Option<JsonText>) -> JsonB {
     }
 }
 
-fn take(payload: Option<JsonText>) -> Result<JsonB> {
+fn take(caller: &Caller, payload: Option<JsonText>) -> Result<JsonB> {
     if transaction::is_standby() {
         return Err(Error::Standby);
     }
@@ -37,6 +41,7 @@ fn take(payload: Option<JsonText>) -> Result<JsonB> {
     let payload = webhook::read(&given(payload, "payload")?.0)
         .inspect_err(|_| refusals::count(None, Reason::Invalid))?;
     require_secret(&payload.envelope.instance)?;
+    events::require_sight(caller, &payload.envelope.instance)?;
     events::take(&payload)
 }
 
@@ -71,14 +76,16 @@ fn sent_secret() -> Option<String> {
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn webhook_settings(instance_name: Option<&str>) -> JsonB {
-    or_raise(settings_of(instance_name))
+    or_raise(as_worker(|caller| settings_of(caller, instance_name)))
 }
 
 /// The body of Evolution's `POST /webhook/set/{instance}`, but for the URL, which only the
 /// operator knows.
-fn settings_of(instance_name: Option<&str>) -> Result<JsonB> {
+fn settings_of(caller: &Caller, instance_name: Option<&str>) -> Result<JsonB> {
     let instance = given(instance_name, "instance_name")?;
+    tenant_of(caller, Level::Admin, Some(instance))?;
     let (_, accepted) = accepted_of(instance)?
         .ok_or_else(|| Error::UnknownInstance { instance: instance.to_owned() })?;
     let url = "https://YOUR-POSTGREST/rpc/webhook";

@@ -10,21 +10,25 @@ use serde_json::json;
 use super::or_raise;
 use crate::error::{Error, Result};
 use crate::front_door::Listening;
+use crate::store::acting_role::as_worker;
 use crate::store::extension;
 use crate::worker;
 use crate::worker::board::Board;
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn start_worker() -> bool {
     or_raise(worker::start())
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn stop_worker() -> bool {
     or_raise(worker::stop())
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn worker_status() -> JsonB {
     let (status, pid) = or_raise(worker::status());
     JsonB(json!({ "status": status.as_str(), "pid": pid, "preloaded": worker::is_preloaded() }))
@@ -48,6 +52,7 @@ fn server_status() -> JsonB {
 }
 
 #[pg_extern]
+#[search_path(pg_catalog, pg_temp)]
 fn wait_until_idle(timeout: default!(Option<Interval>, "'30 s'")) -> bool {
     or_raise(wait(timeout))
 }
@@ -69,7 +74,7 @@ fn wait(timeout: Option<Interval>) -> Result<bool> {
     }
     let micros = timeout.map_or(30_000_000, |timeout| timeout.as_micros());
     let limit = Duration::from_micros(u64::try_from(micros).unwrap_or(0));
-    worker::wait_at_most(limit, &mut extension::is_idle)
+    worker::wait_at_most(limit, &mut || as_worker(|_| extension::is_idle()))
 }
 
 // Called by the extension's script, so that CREATE EXTENSION needs no restart of the server.

@@ -20,7 +20,7 @@ use crate::process::impatiently;
 use crate::refusals::{self, Reason};
 use crate::settings;
 use crate::store::extension::{self, Presence};
-use crate::store::{tenants, transaction as store_transaction};
+use crate::store::{acting_role, tenants, transaction as store_transaction};
 use crate::webhook::Payload;
 use crate::worker;
 
@@ -105,6 +105,7 @@ impl Batches {
         let (began, events) = (Instant::now(), posts.len());
         let (mut waiting, mut admitted) = (Some(posts), Admitted::default());
         let stored = transaction(|| {
+            acting_role::require_role()?;
             extension::require_current()?;
             let posts = waiting.as_deref().unwrap_or_default();
             let instances: BTreeSet<&str> =

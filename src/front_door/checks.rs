@@ -8,7 +8,7 @@ use super::health::Health;
 use super::queue::Question;
 use crate::error::Result;
 use crate::process::guarded::transaction;
-use crate::store::{extension, figures, transaction as store_transaction};
+use crate::store::{acting_role, extension, figures, transaction as store_transaction};
 
 const HEALTH_LASTS: Duration = Duration::from_secs(1);
 const FIGURES_LAST: Duration = Duration::from_secs(5);
@@ -58,6 +58,7 @@ fn look() -> Health {
         return Health::unwell("the server is a standby");
     }
     let looked = transaction(|| {
+        acting_role::require_role()?;
         extension::require_current()?;
         let has_worker = extension::worker_pid()?.is_some();
         figures::write_something()?;

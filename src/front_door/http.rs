@@ -14,6 +14,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -156,8 +157,9 @@ fn turn_away(stream: &TcpStream, hall: &Hall) {
     hall.metrics.refused("too_many_clients");
 }
 
-async fn serve(
-    stream: TcpStream,
+/// Answers what comes on one connection until either side ends it, or it is cut.
+pub async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: IpAddr,
     place: Place,
     hall: Arc<Hall>,
@@ -197,12 +199,12 @@ fn broken() -> hyper::Response<Full<Bytes>> {
 }
 
 /// A socket that tells its connection when bytes come.
-struct Watched {
-    stream: TokioIo<TcpStream>,
+struct Watched<S> {
+    stream: TokioIo<S>,
     connection: Arc<Connection>,
 }
 
-impl Read for Watched {
+impl<S: AsyncRead + Unpin> Read for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -216,7 +218,7 @@ impl Read for Watched {
     }
 }
 
-impl Write for Watched {
+impl<S: AsyncWrite + Unpin> Write for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,5 +1,6 @@
 //! Transactions of a background process, in which an ERROR ends the transaction and not the
-//! process: the end of the process would make every call in flight uncertain.
+//! process: the end of the process would make every call in flight uncertain. Each runs as the role
+//! `whaply_worker`, whose rights end at the schema.
 
 use std::panic::AssertUnwindSafe;
 
@@ -8,18 +9,34 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::PgTryBuilder;
 
 use crate::error::{Error, Result};
+use crate::store::acting_role::Switched;
 
-/// Runs `body` in a transaction of its own; any error, PostgreSQL's or ours, rolls it back.
+/// Runs `body` in a transaction of its own, as `whaply_worker`; any error, PostgreSQL's or ours, rolls it
+/// back.
 pub fn transaction<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    run(body, Switched::for_a_transaction)
+}
+
+/// The same for what is no SQL, of a process that may be connected to no database.
+pub fn transaction_without_sql<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    run(body, || None)
+}
+
+fn run<T>(
+    body: impl FnOnce() -> Result<T>,
+    switch: impl FnOnce() -> Option<Switched>,
+) -> Result<T> {
     // SAFETY: main thread of a connected background worker, outside any transaction.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
-    let body = AssertUnwindSafe(body);
+    let mut switched = None;
+    let body = AssertUnwindSafe((body, switch, &mut switched));
     let result = PgTryBuilder::new(move || {
-        let AssertUnwindSafe(body) = { body };
+        let AssertUnwindSafe((body, switch, switched)) = { body };
+        *switched = switch();
         let value = body()?;
         // SAFETY: inside the transaction started above; both may raise, and are caught below.
         unsafe {
@@ -35,6 +52,8 @@ pub fn transaction<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
         // SAFETY: outside of the caught block; aborting twice or after a failed commit is allowed.
         unsafe { pg_sys::AbortCurrentTransaction() }
     }
+    // Only now: what runs at the commit runs as that role too.
+    drop(switched);
     // SAFETY: after the transaction, as the documentation of both demands.
     unsafe {
         pg_sys::pgstat_report_stat(false);

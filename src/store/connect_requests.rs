@@ -55,6 +55,16 @@ pub fn open(tenant_id: i32, webhook_url: &str) -> Result<i64> {
     id.ok_or_else(|| crate::error::Error::Internal("no id for the request".to_owned()))
 }
 
+/// Whether an earlier request of this tenant named this URL.
+pub fn was_asked_for(tenant_id: i32, webhook_url: &str) -> Result<bool> {
+    let found = sql::query_one(
+        "SELECT true FROM whaply.connect_requests WHERE tenant_id = $1 AND webhook_url = $2 LIMIT 1",
+        &[tenant_id.into(), webhook_url.into()],
+        |row| row.get::<bool>(1),
+    )?;
+    Ok(found.is_some())
+}
+
 /// The open requests of tenants at home, at most `limit`, those due first.
 pub fn open_ones(limit: i64) -> Result<Vec<Due>> {
     sql::query(

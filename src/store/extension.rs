@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pgrx::pg_sys;
 
+use super::acting_role::{self, Acting};
 use super::sql;
 use crate::error::{Error, Result};
 use crate::version;
@@ -25,6 +26,8 @@ pub enum Presence {
     Locked,
     /// Of another version than this library, which must not touch its tables.
     OtherVersion,
+    /// The role that all SQL runs as is not on this server.
+    WithoutRole,
     /// Dropped and created again since: the ids that are remembered name other rows now.
     Replaced,
     #[default]
@@ -52,6 +55,9 @@ pub fn presence(known: Option<pg_sys::Oid>) -> Result<Presence> {
     }
     if tables.len() < TABLES {
         return Ok(Presence::Gone);
+    }
+    if acting_role::acting() == Acting::WithoutRole {
+        return Ok(Presence::WithoutRole);
     }
     for (table, extension, _) in tables {
         if known.is_some_and(|known| known != extension) {

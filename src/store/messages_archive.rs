@@ -1,18 +1,41 @@
 //! Table `messages_archive`: the user's own, made on first use here or by their own statement
 //! (`CREATE TABLE messages_archive (LIKE messages INCLUDING ALL)`). Never read by whaply.
 
+use super::acting_role::{self, Acting};
 use super::sql;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-/// Moves messages stored more than this many days ago, but for those that somebody holds; how many. One
-/// that is in the archive already is not doubled.
-pub fn move_older_than(days: i32) -> Result<i64> {
+/// Makes the archive if there is none, and lets whaply_worker write to it, both with the rights of whoever
+/// runs this statement: it is to be called before the role is switched.
+pub fn prepare() -> Result<()> {
     if !exists()? {
+        require_right_to_create()?;
         // Without defaults: that of id would tie the user's table to a sequence of the extension.
         let create = "CREATE TABLE whaply.messages_archive \
                           (LIKE whaply.messages INCLUDING ALL EXCLUDING DEFAULTS)";
         sql::execute(create, &[])?;
     }
+    require_own_archive()?;
+    let is_to_be_granted = acting_role::acting() != Acting::OlderTables
+        && !sql::query_one(
+            "SELECT pg_catalog.has_table_privilege('whaply_worker', 'whaply.messages_archive', 'INSERT')",
+            &[],
+            |row| row.get::<bool>(1),
+        )?
+        .unwrap_or(false);
+    if is_to_be_granted {
+        require_right_to_create()?;
+        sql::execute(
+            "GRANT SELECT, INSERT ON TABLE whaply.messages_archive TO whaply_worker",
+            &[],
+        )?;
+    }
+    Ok(())
+}
+
+/// Moves messages stored more than this many days ago, but for those that somebody holds; how many. One
+/// that is in the archive already is not doubled.
+pub fn move_older_than(days: i32) -> Result<i64> {
     let moved = sql::query_one(
         "WITH moved AS ( \
              DELETE FROM whaply.messages WHERE ctid = ANY (ARRAY( \
@@ -28,6 +51,36 @@ pub fn move_older_than(days: i32) -> Result<i64> {
         |row| row.get(1),
     )?;
     Ok(moved.unwrap_or(0))
+}
+
+fn require_right_to_create() -> Result<()> {
+    let may = "SELECT pg_catalog.has_schema_privilege('whaply', 'CREATE')";
+    match sql::query_one(may, &[], |row| row.get::<bool>(1))? {
+        Some(true) => Ok(()),
+        _ => Err(Error::NotAllowed {
+            message: "messages_archive is not there yet, or not open to whaply_worker".to_owned(),
+            hint: "A superuser calls archive_messages once.",
+        }),
+    }
+}
+
+/// Whoever owns a table can put triggers on it, which would run as whaply_worker and read every key.
+fn require_own_archive() -> Result<()> {
+    let is_own = sql::query_one(
+        "SELECT r.rolsuper OR r.oid = m.relowner FROM pg_catalog.pg_class a \
+           JOIN pg_catalog.pg_class m ON m.oid = 'whaply.messages'::regclass \
+           JOIN pg_catalog.pg_roles r ON r.oid = a.relowner \
+          WHERE a.oid = 'whaply.messages_archive'::regclass",
+        &[],
+        |row| row.get::<bool>(1),
+    )?;
+    if is_own == Some(false) {
+        return Err(Error::NotPossible {
+            message: "the owner of messages_archive is not that of messages".to_owned(),
+            hint: "ALTER TABLE whaply.messages_archive OWNER TO the owner of whaply.messages, and drop its triggers.",
+        });
+    }
+    Ok(())
 }
 
 fn exists() -> Result<bool> {

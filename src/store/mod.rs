@@ -5,6 +5,8 @@
 //! processed_events, replies, deliveries, connect_requests. The row of the session is the lock of its
 //! chat: the state of a reply or delivery only changes under it.
 
+pub mod access;
+pub mod acting_role;
 pub mod answers;
 pub mod arrivals;
 pub mod chat_aliases;
@@ -16,6 +18,7 @@ pub mod extension;
 pub mod figures;
 pub mod greetings;
 mod jsonb;
+pub mod keys;
 pub mod late_echoes;
 pub mod many_deliveries;
 pub mod many_replies;

@@ -9,7 +9,7 @@ use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBa
 use pgrx::prelude::*;
 
 use super::board::{Board, MOST_DATABASES, Status, board};
-use super::guarded::transaction;
+use super::guarded::transaction_without_sql;
 use crate::front_door::{Keeper, Known, State};
 use crate::process::{Restarts, install_signal_handlers, worker_of};
 
@@ -122,7 +122,7 @@ impl Launcher {
 
     /// Compares what is watched with the databases there are.
     fn scan(&mut self) {
-        let databases = match transaction(|| Ok(databases())) {
+        let databases = match transaction_without_sql(|| Ok(databases())) {
             Ok(databases) => databases,
             Err(error) => {
                 warning!("whaply: the launcher could not read pg_database: {error}");

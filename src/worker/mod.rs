@@ -30,6 +30,7 @@ mod rounds;
 mod send;
 mod sent;
 mod terms;
+mod told;
 mod unverified;
 mod wake;
 

@@ -78,7 +78,7 @@ pub fn wait_for_creating_transaction() {
         return;
     }
     // An error only means that it has ended.
-    let _ = guarded::transaction(|| {
+    let _ = guarded::transaction_without_sql(|| {
         // SAFETY: in a transaction, on the main thread; an ended id returns at once.
         unsafe {
             pg_sys::XactLockTableWait(

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use pgrx::{log, pg_sys, warning};
+use pgrx::{log, pg_sys};
 
 use super::arrivals::Arrivals;
 use super::chores::Chores;
@@ -23,13 +23,13 @@ use super::pool::Pool;
 use super::refused::{self, RefusedPosts};
 use super::results;
 use super::terms::Terms;
+use super::told::Told;
 use crate::error::Result;
 use crate::intake::{echo, upkeep};
 use crate::refusals;
 use crate::settings::{self, WorkerLimits};
 use crate::store::extension::{self, Presence};
 use crate::store::{deliveries, recovery, replies, transaction as commits};
-use crate::version;
 
 /// What somebody has locked is tried again after this.
 const HELD_RETRY: Duration = Duration::from_millis(50);
@@ -60,8 +60,7 @@ pub struct Rounds {
     refused_posts: RefusedPosts,
     /// The installation of the extension whose rows the claims name.
     extension: Option<pg_sys::Oid>,
-    /// What was told since the last round that succeeded.
-    told: HashSet<String>,
+    told: Told,
 }
 
 /// What the loop does after a round.
@@ -105,7 +104,7 @@ impl Rounds {
             chores: Chores::default(),
             refused_posts: RefusedPosts::default(),
             extension,
-            told: HashSet::new(),
+            told: Told::default(),
         }
     }
 
@@ -135,7 +134,7 @@ impl Rounds {
         match self.run(&arrived, &limits) {
             Ok(round) => self.after(round, arrived, &limits),
             Err(error) => {
-                self.report(&error.to_string());
+                self.told.failure(&error.to_string());
                 self.run_singly(arrived, &limits);
                 Next::Wait(AFTER_AN_ERROR)
             }
@@ -187,7 +186,12 @@ impl Rounds {
             Presence::Replaced => return Next::StartOver,
             Presence::OtherVersion => {
                 self.claims.unrecorded = arrived;
-                self.tell_other_version();
+                self.told.other_version();
+                return Next::Wait(limits.poll_interval);
+            }
+            Presence::WithoutRole => {
+                self.claims.unrecorded = arrived;
+                self.told.without_role();
                 return Next::Wait(limits.poll_interval);
             }
             // Somebody is altering or dropping the tables: their locks are not waited for.
@@ -197,7 +201,7 @@ impl Rounds {
             }
             Presence::Ready => {}
         }
-        self.told.clear();
+        self.told.forget();
         self.settle_arrived(arrived, &round.held);
         for job in round.jobs {
             self.start(job);
@@ -306,27 +310,13 @@ impl Rounds {
     fn try_alone<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
         let done = transaction(|| match extension::presence(self.extension)? {
             Presence::Ready => step(self).map(Some),
-            Presence::Locked | Presence::OtherVersion | Presence::Replaced | Presence::Gone => {
-                Ok(None)
-            }
+            Presence::Locked
+            | Presence::OtherVersion
+            | Presence::WithoutRole
+            | Presence::Replaced
+            | Presence::Gone => Ok(None),
         });
-        done.inspect_err(|error| self.report(&error.to_string()))
-    }
-
-    /// One line for each pair of versions. The update is found by polling: its commit wakes nobody.
-    fn tell_other_version(&mut self) {
-        let installed = transaction(extension::version).ok().flatten().unwrap_or_default();
-        let message = version::mismatch(&installed, extension::LIBRARY_VERSION);
-        if self.told.insert(message.clone()) {
-            warning!("{message}");
-        }
-    }
-
-    /// One line for each new error, not one for each round.
-    fn report(&mut self, error: &str) {
-        if self.told.insert(error.to_owned()) {
-            warning!("whaply: the reply worker could not finish a round: {error}");
-        }
+        done.inspect_err(|error| self.told.failure(&error.to_string()))
     }
 
     fn until_next(&self, next_due: Option<DateTime<Utc>>, limits: &WorkerLimits) -> Duration {

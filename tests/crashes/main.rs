@@ -46,6 +46,7 @@ fn nothing_is_lost_doubled_or_stuck_whatever_is_killed() {
     tell(&result.summary());
     assert!(result.defects.is_empty(), "seed {seed}:\n{}", result.defects.join("\n\n"));
     let total = result.table.total();
+    assert_eq!(support::writers::roles_of_processes(&stage.db), ["whaply_worker"]);
     assert_eq!((total.lost, total.doubled, total.after_takeover, total.stuck), (0, 0, 0, 0));
 }
 

@@ -8,7 +8,7 @@ use support::relay::RelayOptions;
 use support::scene::{base_url, columns_of_model, insert_tenant, webhook_of};
 use support::{
     Cluster, ClusterOptions, Database, EvolutionOptions, FakeEvolution, FakeLlm, Instance,
-    ModelServer, PATIENCE, Person, Relay, wait_until,
+    ModelServer, PATIENCE, Person, Relay, wait_until, writers,
 };
 
 use crate::gateway::Gateway;
@@ -48,6 +48,7 @@ impl Stage {
     pub fn start(gateway: Gateway) -> Self {
         let cluster = start_cluster();
         let db = cluster.create_database("crashes");
+        writers::watch(&db);
         let relay = Relay::start_with(&db, RelayOptions::default());
         let model = FakeLlm::start();
         let retrying = EvolutionOptions { retry_scale: RETRY_SCALE, ..EvolutionOptions::default() };

@@ -22,6 +22,7 @@ mod server_user;
 pub mod tls;
 pub mod wait;
 pub mod worker;
+pub mod writers;
 
 pub use cluster::{Cluster, ClusterOptions, StopMode, shared_cluster};
 pub use database::Database;

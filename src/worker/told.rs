@@ -1,0 +1,47 @@
+//! What the worker says of its troubles: one line in the log for each new one, not one for each round.
+
+use std::collections::HashSet;
+
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{PgLogLevel, warning};
+
+use super::guarded::transaction;
+use crate::error::Error;
+use crate::store::extension;
+use crate::version;
+
+/// What was said since the last round that succeeded.
+#[derive(Default)]
+pub struct Told(HashSet<String>);
+
+impl Told {
+    pub fn forget(&mut self) {
+        self.0.clear();
+    }
+
+    pub fn failure(&mut self, error: &str) {
+        if self.0.insert(error.to_owned()) {
+            warning!("whaply: the reply worker could not finish a round: {error}");
+        }
+    }
+
+    /// The update is found by polling: its commit wakes nobody.
+    pub fn other_version(&mut self) {
+        let installed = transaction(extension::version).ok().flatten().unwrap_or_default();
+        let message = version::mismatch(&installed, extension::LIBRARY_VERSION);
+        if self.0.insert(message.clone()) {
+            warning!("{message}");
+        }
+    }
+
+    /// The role's return is found by polling too.
+    pub fn without_role(&mut self) {
+        let missing = Error::WithoutRole;
+        let message = format!("whaply: nothing is answered or sent: {missing}");
+        if self.0.insert(message.clone()) {
+            let report = ErrorReport::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, message, "");
+            report.set_hint(missing.hint().unwrap_or_default()).report(PgLogLevel::WARNING);
+        }
+    }
+}
