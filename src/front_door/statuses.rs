@@ -168,7 +168,9 @@ pub fn refusal(error: &Error) -> Refusal {
             Refusal::Invalid { message: error.to_string(), hint: error.hint() }
         }
         // The error's own words may hold a value: they stand in the log, not in an answer.
-        Error::Standby | Error::Outdated { .. } => Refusal::unavailable(error.to_string()),
+        Error::Standby | Error::Outdated { .. } | Error::SecretIsElsewhere => {
+            Refusal::unavailable(error.to_string())
+        }
         error => Refusal::unavailable(format!(
             "the database cannot take it now (SQLSTATE {})",
             error.sqlstate()

@@ -1,5 +1,5 @@
 //! Table `messages_archive`: the user's own, made on first use here or by their own statement
-//! (`CREATE TABLE messages_archive (LIKE messages INCLUDING ALL)`). Never read by whaply.
+//! (`CREATE TABLE messages_archive (LIKE messages INCLUDING ALL)`). No message in it is ever read by whaply.
 
 use super::sql;
 use crate::error::Result;
@@ -30,7 +30,7 @@ pub fn move_older_than(days: i32) -> Result<i64> {
     Ok(moved.unwrap_or(0))
 }
 
-fn exists() -> Result<bool> {
+pub fn exists() -> Result<bool> {
     let exists =
         sql::query_one("SELECT to_regclass('whaply.messages_archive') IS NOT NULL", &[], |row| {
             row.get(1)

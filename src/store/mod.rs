@@ -14,6 +14,7 @@ pub mod deliveries;
 pub mod elsewhere;
 pub mod extension;
 pub mod figures;
+pub mod forgotten;
 pub mod greetings;
 pub mod late_echoes;
 pub mod many_deliveries;
@@ -29,6 +30,7 @@ mod raw_tests;
 pub mod recovery;
 pub mod refused_webhooks;
 pub mod replies;
+pub mod retention;
 #[cfg(any(test, feature = "pg_test"))]
 mod server_tests;
 pub mod sessions;
@@ -36,6 +38,7 @@ mod sql;
 pub mod tenants;
 pub mod transaction;
 pub mod unverified;
+pub mod vault;
 
 /// A session's key: every table of a chat is keyed by it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use super::sql::{self, Row};
 use crate::conversation::{
     CommandWords, Mode, OnFailure, OnOtherSender, OnUncertain, OnUnverified, Rules,
 };
-use crate::credentials::{Accepted, FormerSecret};
+use crate::credentials::{Accepted, FormerSecret, Kept};
 use crate::error::Result;
 use crate::exchange::Secret;
 use crate::settings::Behaviour;
@@ -159,27 +159,27 @@ pub fn id_of(instance: &str) -> Result<Option<i32>> {
 
 /// Whose webhooks may come for these instances, and with what: one statement for a whole batch.
 /// Instances that no tenant has are left out.
-pub fn accepted_credentials(instances: &[String]) -> Result<HashMap<String, (i32, Accepted)>> {
+pub fn accepted_credentials(instances: &[String]) -> Result<HashMap<String, (i32, Kept)>> {
     let rows = sql::query(
         "SELECT instance_name::text, id, webhook_secret, webhook_secret_before, webhook_secret_changed_at, \
                 webhook_jwt_key \
            FROM whaply.tenants WHERE instance_name = ANY ($1)",
         &[instances.to_vec().into()],
-        |row| Ok((row.get(1)?, (row.get(2)?, read_accepted(row)?))),
+        |row| Ok((row.get(1)?, (row.get(2)?, read_kept(row)?))),
     )?;
     Ok(rows.into_iter().collect())
 }
 
-fn read_accepted(row: &Row<'_, '_>) -> Result<Accepted> {
+fn read_kept(row: &Row<'_, '_>) -> Result<Kept> {
     let before = row.find::<String>(4)?.map(Secret::new);
     let secret_before = before
         .zip(row.find_time(5)?)
         .map(|(secret, changed_at)| FormerSecret { secret, changed_at });
-    Ok(Accepted {
+    Ok(Kept::new(Accepted {
         secret: row.find::<String>(3)?.map(Secret::new),
         secret_before,
         jwt_key: row.find::<String>(6)?.map(Secret::new),
-    })
+    }))
 }
 
 /// What [`read_assistant`] reads, of the tenants that a condition names.

@@ -9,8 +9,8 @@ use std::time::Instant;
 use pgrx::log;
 
 use super::jobs::{Done, Job};
+use super::keys;
 use super::places::{Places, Server, Side};
-use super::send;
 use crate::error::Result;
 use crate::evolution::{self, State};
 use crate::settings::{Behaviour, WorkerLimits};
@@ -98,7 +98,7 @@ fn ask(
 ) -> Result<Option<Job>> {
     let Some(assistant) = tenants::assistant(tenant_id, defaults)? else { return Ok(None) };
     // A wrong URL is told where a message fails to be sent.
-    let Ok(instance) = send::instance_of(&assistant) else { return Ok(None) };
+    let Ok(instance) = keys::instance_of(&assistant) else { return Ok(None) };
     if !places.take(Side::Gateway, Server::of(&instance.base_url), tenant_id) {
         return Ok(None);
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::jobs::{Done, Job, SendClaim};
+use super::keys;
 use super::places::{Server, Side};
 use super::record;
 use super::send;
@@ -16,7 +17,7 @@ use crate::store::deliveries::{Delivery, Kind};
 use crate::store::many_deliveries::{self, Confirmed, Taken, ToSend};
 use crate::store::replies::{OpenState, Reply};
 use crate::store::tenants::{self, Assistant};
-use crate::store::{many_replies, transaction};
+use crate::store::{forgotten, many_replies, transaction};
 
 /// Begins these sends, whose sessions are locked, and names the calls to make after the commit.
 pub fn begin(ids: &[i64], terms: Terms<'_>) -> Result<Vec<Job>> {
@@ -25,6 +26,7 @@ pub fn begin(ids: &[i64], terms: Terms<'_>) -> Result<Vec<Job>> {
     let assistants = tenants::assistants(tenant_ids, terms.defaults)?;
     let replies = open_replies(due.iter().map(|one| &one.delivery))?;
     let (mut jobs, mut begun, mut unusual) = (Vec::new(), Vec::new(), Vec::new());
+    let everybody_is_kept = due.is_empty() || forgotten::nobody_is_being_forgotten()?;
     for one in &due {
         let assistant = assistants.get(&one.delivery.chat.tenant_id);
         let reply = one.delivery.reply_id.and_then(|id| replies.get(&id));
@@ -32,7 +34,8 @@ pub fn begin(ids: &[i64], terms: Terms<'_>) -> Result<Vec<Job>> {
             unusual.push(one.delivery.id);
             continue;
         };
-        let Some(instance) = plain_instance(one, reply, assistant, terms) else {
+        let instance = plain_instance(one, reply, assistant, terms);
+        let Some(instance) = instance.filter(|_| everybody_is_kept) else {
             unusual.push(one.delivery.id);
             continue;
         };
@@ -68,7 +71,7 @@ fn plain_instance(
         && delivery.created_at + assistant.reply_expiry >= terms.now
         && reply.state == OpenState::Sending
         && !(is_first && record::is_stale(reply));
-    if is_plain { send::instance_of(assistant).ok() } else { None }
+    if is_plain { keys::instance_of(assistant).ok() } else { None }
 }
 
 fn job(one: &ToSend, instance: &Instance, terms: Terms<'_>) -> Job {

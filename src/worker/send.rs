@@ -14,7 +14,7 @@ use super::{chat_lock, keys, lookup};
 use crate::conversation::{Action, Sender, retry};
 use crate::error::Result;
 use crate::evolution::{
-    self, Instance, NotSent as Refusal, NotSentClass, SendOutcome, SentMessage, Uncertain,
+    self, NotSent as Refusal, NotSentClass, SendOutcome, SentMessage, Uncertain,
 };
 use crate::intake::{chat, consequences};
 use crate::store::deliveries::{self, Delivery, Kind, NotSent};
@@ -22,7 +22,7 @@ use crate::store::messages::OwnMessage;
 use crate::store::replies::{self, End, Reply};
 use crate::store::sessions::Session;
 use crate::store::tenants::{self, Assistant};
-use crate::store::{chat_aliases, messages, processed_events, transaction};
+use crate::store::{chat_aliases, forgotten, messages, processed_events, transaction};
 use crate::webhook::LineState;
 
 /// Evolution's time of a message is believed if it is not earlier than this before it was written.
@@ -44,10 +44,13 @@ pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
         // One was on its way under another name when this chat was found to be one with it.
         return Ok(None);
     }
+    if !forgotten::is_kept(chat)? {
+        return Ok(None);
+    }
     if !may_be_sent(&delivery, &session, &assistant, now)? || !assistant.line_is_open {
         return Ok(None);
     }
-    let instance = match instance_of(&assistant) {
+    let instance = match keys::instance_of(&assistant) {
         Ok(instance) => instance,
         Err(error) => {
             fail(&delivery, &assistant, &error, now)?;
@@ -146,15 +149,6 @@ fn silenced(
 
 fn open_reply(delivery: &Delivery) -> Result<Option<Reply>> {
     delivery.reply_id.map_or(Ok(None), replies::open_by_id)
-}
-
-/// Where a tenant's messages go. The error is for `deliveries.error`: what to change.
-pub fn instance_of(assistant: &Assistant) -> std::result::Result<Instance, String> {
-    Ok(Instance {
-        base_url: keys::parse_url(&assistant.evo_server_url, "evo_server_url")?,
-        name: assistant.instance_name.clone(),
-        api_key: assistant.evo_api_key.clone(),
-    })
 }
 
 /// Writes what a send came to, whatever became of its reply meanwhile.
