@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod database;
+mod dumps;
 pub mod evolution;
 pub mod gate;
 mod guard;
