@@ -76,6 +76,7 @@ CREATE FUNCTION whaply.privileges_of(level text, of_all_tenants boolean)
             'TABLE whaply.tenants'),
         ('admin', false, 'EXECUTE', 'FUNCTION whaply.connect_instance(text, text)'),
         ('admin', false, 'EXECUTE', 'FUNCTION whaply.instance_qr(text)'),
+        ('admin', false, 'EXECUTE', 'FUNCTION whaply.forget_chat(text, text)'),
         -- What acts on every tenant.
         ('admin', true, 'EXECUTE', 'FUNCTION whaply.auto_resume()'),
         ('admin', true, 'EXECUTE', 'FUNCTION whaply.auto_resume_paused_sessions(double precision)'),

@@ -5,14 +5,14 @@ COMMENT ON SCHEMA whaply IS 'whaply: the backend of a WhatsApp AI assistant behi
 COMMENT ON TABLE whaply.tenants IS 'A tenant is one Evolution instance: one WhatsApp number and its assistant. NULL in a setting means the GUC of the same name.';
 COMMENT ON COLUMN whaply.tenants.instance_name IS 'The name of the instance in Evolution, with its case';
 COMMENT ON COLUMN whaply.tenants.evo_server_url IS 'Base URL of Evolution API';
-COMMENT ON COLUMN whaply.tenants.evo_api_key IS 'The instance''s token, or Evolution''s global key; sent as the header apikey';
+COMMENT ON COLUMN whaply.tenants.evo_api_key IS 'The instance''s token, or Evolution''s global key, sent as the header apikey; or its source: env:NAME, file:/path, vault:NAME';
 COMMENT ON COLUMN whaply.tenants.system_prompt IS 'What the model is told about itself; the contact''s name and the local time are added';
 COMMENT ON COLUMN whaply.tenants.llm_provider IS 'The wire format of the model''s server: anthropic (Messages API) or openai (Chat Completions, and every server compatible with it)';
 COMMENT ON COLUMN whaply.tenants.mode IS 'off: store only. draft: generate, send nothing. test: answer only test_chats. on';
 COMMENT ON COLUMN whaply.tenants.test_chats IS 'In mode test, the chats that get answers: JIDs, LIDs or phone numbers in any writing';
 COMMENT ON COLUMN whaply.tenants.llm_base_url IS 'The model''s server, for openai with /v1. A tenant with its own URL brings its own key';
 COMMENT ON COLUMN whaply.tenants.llm_model IS 'The model''s name as its server knows it';
-COMMENT ON COLUMN whaply.tenants.llm_api_key IS 'The key for llm_base_url, or for the provider itself. NULL: the source named by the GUC';
+COMMENT ON COLUMN whaply.tenants.llm_api_key IS 'The key for llm_base_url, or for the provider itself; or its source: env:NAME, file:/path, vault:NAME. NULL: the source named by the GUC';
 COMMENT ON COLUMN whaply.tenants.max_tokens IS 'The longest answer, in tokens';
 COMMENT ON COLUMN whaply.tenants.history_limit IS 'Messages of the chat that the model sees';
 COMMENT ON COLUMN whaply.tenants.max_in_flight IS 'Answers of this tenant generated at the same time';
@@ -25,7 +25,7 @@ COMMENT ON COLUMN whaply.tenants.on_failure IS 'After the last failed attempt: h
 COMMENT ON COLUMN whaply.tenants.on_other_sender IS 'Whether messages of other API clients and Chatwoot agents pause the chat: pause, ignore';
 COMMENT ON COLUMN whaply.tenants.on_uncertain IS 'A message that Evolution has no record of after a broken call: send (again), hold';
 COMMENT ON COLUMN whaply.tenants.fallback_text IS 'What the customer is told when the assistant gives up';
-COMMENT ON COLUMN whaply.tenants.webhook_secret IS 'The value of the header x-whaply-secret of this tenant''s webhook';
+COMMENT ON COLUMN whaply.tenants.webhook_secret IS 'The value of the header x-whaply-secret of this tenant''s webhook; or its source (env:NAME, file:/path, vault:NAME), which the listener reads and webhook(json) does not';
 COMMENT ON COLUMN whaply.tenants.timezone IS 'IANA name of the timezone in which the model is told the date and time';
 COMMENT ON COLUMN whaply.tenants.auto_reply_texts IS 'Greeting and away messages of WhatsApp Business, word for word: they do not pause the chat. What comes within 10 s of a customer''s message or of ours in three chats is added by itself';
 COMMENT ON COLUMN whaply.tenants.groups IS 'Whether the assistant answers in groups, when it is mentioned';
@@ -41,7 +41,7 @@ COMMENT ON COLUMN whaply.tenants.on_unverified IS 'Messages of the Cloud API who
 COMMENT ON COLUMN whaply.tenants.own_lids IS 'The business''s own LIDs, found out by whaply: they name no customer';
 COMMENT ON COLUMN whaply.tenants.webhook_secret_before IS 'The webhook_secret before the last change: valid for 24 hours after it';
 COMMENT ON COLUMN whaply.tenants.webhook_secret_changed_at IS 'When webhook_secret was last changed';
-COMMENT ON COLUMN whaply.tenants.webhook_jwt_key IS 'The jwt_key among the headers of the webhook in Evolution, which makes a token of it (HS256) for each event; the listener takes it in place of the secret. NULL: no tokens';
+COMMENT ON COLUMN whaply.tenants.webhook_jwt_key IS 'The jwt_key among the headers of the webhook in Evolution, which makes a token of it (HS256) for each event; the listener takes it in place of the secret. Or its source. NULL: no tokens';
 
 COMMENT ON TABLE whaply.refused_webhooks IS 'Posts turned away at the front doors: how many by tenant and reason, first and last. Noted within seconds by the reply worker, and only where whaply is preloaded; view health shows those of the last 24 hours, and after 30 days a row goes';
 COMMENT ON COLUMN whaply.refused_webhooks.tenant_id IS 'NULL: no tenant has the instance that was named';
@@ -88,7 +88,7 @@ COMMENT ON COLUMN whaply.messages.edited_at IS 'When it was edited; text is the 
 COMMENT ON COLUMN whaply.messages.deleted_at IS 'When it was deleted for everyone; the text stays';
 
 COMMENT ON TABLE whaply.processed_events IS 'One row for each (tenant, message, event) that has acted: what makes a webhook act once';
-COMMENT ON COLUMN whaply.processed_events.action_taken IS 'paused, resumed, held, ai_queued, ai_replied, ai_failed, superseded, cancelled_paused, drafted, own_echo, pending_echo, other_sender, edited, edited_early, deleted, deleted_early, already_stored, ignored_…';
+COMMENT ON COLUMN whaply.processed_events.action_taken IS 'paused, resumed, held, ai_queued, ai_replied, ai_failed, superseded, cancelled_paused, drafted, own_echo, pending_echo, other_sender, edited, edited_early, deleted, deleted_early, already_stored, forgotten, ignored_…';
 
 COMMENT ON TABLE whaply.chat_aliases IS 'Every JID a chat is known by besides its chat_id';
 COMMENT ON COLUMN whaply.chat_aliases.jid IS 'A JID or LID without device; one chat each';
@@ -157,6 +157,9 @@ COMMENT ON FUNCTION whaply.wait_until_idle(interval) IS 'Waits until the worker 
 COMMENT ON FUNCTION whaply.adopt_tenants() IS 'Makes this database the one that speaks for its tenants, after a restore. Fails open replies older than reply_expiry. Returns how many tenants were elsewhere';
 COMMENT ON FUNCTION whaply.home_id() IS 'Names this database: system identifier and OID. A copy has another';
 COMMENT ON FUNCTION whaply.check_tenant() IS 'Trigger: refuses what a tenant cannot be set to (23502, 23514), without printing the row, which holds keys';
+COMMENT ON FUNCTION whaply.check_sources() IS 'Trigger: refuses a key or secret that begins like the name of a source and names none (23514), without printing it';
+COMMENT ON FUNCTION whaply.forget_chat(text, text) IS 'Removes a chat (JID, LID or phone number), under all its names: messages, archived ones too, session, replies, deliveries. The ids of its events stay, so that a repeated webhook does not bring it back; a new message begins a new chat. Waits for the end of a call to Evolution that is on its way. Returns how many rows went. Errors: P0002 (unknown instance), 22023 (no JID, LID or phone number), 22004 (NULL), 55000 (a call is on its way, and this transaction cannot see its end)';
+COMMENT ON FUNCTION whaply.widen_ids() IS 'Makes the ids of sessions, messages, processed_events and messages_archive bigint, in place; dumps keep it. Locks and rewrites these tables. Returns whether there was anything to do. Errors: 2BP01 (a view of yours reads such an id), 55P03 (a session holds the tables)';
 COMMENT ON FUNCTION whaply.keep_former_secret() IS 'Trigger: the webhook_secret of before stays valid for a day';
 COMMENT ON FUNCTION whaply.touch_updated_at() IS 'Trigger: updated_at moves with every update that does not move it itself';
 COMMENT ON FUNCTION whaply.extension_created() IS 'Called by the extension''s script: the worker starts when CREATE EXTENSION commits';

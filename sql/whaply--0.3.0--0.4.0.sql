@@ -73,6 +73,186 @@ SELECT r.id, t.instance_name, r.state, r.error, whaply.draw_qr(c.qr_code) AS qr,
   LEFT JOIN whaply.shown_codes() c ON c.request_id = r.id
  ORDER BY r.id DESC;
 
+-- A key or secret of a tenant may name its source in place of itself: env:NAME, file:/path, vault:NAME.
+-- Whether the server reads that source is whaply.secret_sources' matter; here it is only refused what
+-- can be none, without printing the row, which holds keys, nor the value, which may be one.
+CREATE FUNCTION whaply.check_sources() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    wrong record;
+BEGIN
+    SELECT column_name, kind INTO wrong
+      FROM (VALUES ('evo_api_key', NEW.evo_api_key::text), ('llm_api_key', NEW.llm_api_key),
+                   ('webhook_secret', NEW.webhook_secret), ('webhook_jwt_key', NEW.webhook_jwt_key))
+           AS given (column_name, value)
+     CROSS JOIN LATERAL (SELECT substring(value FROM '^\s*(env|file|vault):') AS kind) AS named
+     WHERE NOT CASE kind
+               WHEN 'env' THEN value ~ '^env:[A-Za-z_][A-Za-z0-9_]*$'
+               WHEN 'file' THEN value ~ '^file:/[^[:cntrl:]]*[^/[:cntrl:]]$' AND value !~ '/\.\.?(/|$)'
+               WHEN 'vault' THEN value ~ '^vault:[^[:cntrl:][:space:]]([^[:cntrl:]]*[^[:cntrl:][:space:]])?$'
+               END
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'tenants.% begins with %:, but names no source', wrong.column_name, wrong.kind
+            USING ERRCODE = 'check_violation', SCHEMA = 'whaply', TABLE = 'tenants', COLUMN = wrong.column_name,
+                  HINT = 'Allowed: the secret itself, env:NAME, file:/path (absolute, without ..), vault:NAME.';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER check_sources
+    BEFORE INSERT OR UPDATE OF evo_api_key, llm_api_key, webhook_secret, webhook_jwt_key
+    ON whaply.tenants FOR EACH ROW EXECUTE FUNCTION whaply.check_sources();
+
+-- Ids beyond 2^31. The published schema has integer ids; widen_ids() makes them bigint, once, where a
+-- database has lived long enough to need it.
+--
+-- pg_dump writes CREATE EXTENSION for these tables, whatever they became, and their rows as data: a
+-- restored database must know that its ids are bigint before the first row comes, and before the views
+-- that people made of the tables. What pg_dump restores earlier than any extension are schemas and
+-- collations. So widen_ids() leaves a collation behind, which belongs to no extension and sorts nothing:
+-- where this script finds it, the tables begin wide.
+
+CREATE FUNCTION whaply.widen_ids() RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    narrow regclass[];
+    one regclass;
+    others text;
+    views text;
+    kept jsonb;
+    command text;
+    patience text := current_setting('lock_timeout');
+    has_locks boolean := false;
+BEGIN
+    -- In the order in which ingest locks them. The archive is the user's own, and may be missing.
+    SELECT array_agg(a.attrelid::regclass ORDER BY t.place) INTO narrow
+      FROM unnest('{sessions,messages,messages_archive,processed_events}'::name[]) WITH ORDINALITY AS t (name, place)
+      JOIN pg_attribute a ON a.attrelid = to_regclass(format('whaply.%I', t.name))
+     WHERE a.attname = 'id' AND a.atttypid = 'integer'::regtype;
+
+    -- Readers lock these tables in any order: whoever holds one is let past rather than waited for,
+    -- which could be a deadlock, and whoever comes meanwhile waits for a moment only.
+    FOR attempt IN 1..300 LOOP
+        EXIT WHEN has_locks OR narrow IS NULL;
+        BEGIN
+            PERFORM set_config('lock_timeout', '1s', true);
+            EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', narrow[1]);
+            FOREACH one IN ARRAY narrow LOOP
+                EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE NOWAIT', one);
+            END LOOP;
+            has_locks := true;
+        EXCEPTION WHEN lock_not_available THEN
+            PERFORM pg_sleep(0.02);
+        END;
+    END LOOP;
+    PERFORM set_config('lock_timeout', patience, true);
+    IF narrow IS NOT NULL AND NOT has_locks THEN
+        RAISE EXCEPTION 'a session holds the tables of whaply and does not end its transaction'
+            USING ERRCODE = 'lock_not_available',
+                  HINT = 'SELECT pid, state, query FROM pg_stat_activity ORDER BY xact_start; then repeat.';
+    END IF;
+
+    -- A column that a view reads keeps its type. Our views are made anew, with what was granted on them;
+    -- somebody else's are not ours to drop.
+    WITH RECURSIVE reading (view) AS (
+        SELECT r.ev_class
+          FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+          JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+         WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass
+           AND d.refobjid = ANY (narrow::oid[]) AND a.attname = 'id'
+        UNION
+        SELECT r.ev_class
+          FROM reading JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = reading.view
+          JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid AND r.ev_class <> reading.view),
+    known AS (
+        SELECT reading.view, EXISTS (
+                   SELECT FROM pg_depend m JOIN pg_extension e ON e.oid = m.refobjid AND e.extname = 'whaply'
+                    WHERE m.classid = 'pg_class'::regclass AND m.objid = reading.view
+                      AND m.refclassid = 'pg_extension'::regclass AND m.deptype = 'e') AS is_ours
+          FROM reading),
+    -- What is granted on a view (column: 0) and on its columns, to whom but its owner.
+    granted AS (
+        SELECT k.view, string_agg(format('GRANT %s%s ON %s TO %s%s', x.privilege_type,
+                       coalesce(' (' || quote_ident(g.attname) || ')', ''), k.view::regclass,
+                       CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::regrole::text END,
+                       CASE WHEN x.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END), '; ') AS commands
+          FROM known k JOIN pg_class c ON c.oid = k.view
+         CROSS JOIN LATERAL (SELECT c.relacl AS acl, NULL::name AS attname
+                             UNION ALL SELECT attacl, attname FROM pg_attribute WHERE attrelid = c.oid) AS g
+         CROSS JOIN LATERAL aclexplode(g.acl) AS x
+         WHERE x.grantee <> c.relowner
+         GROUP BY k.view),
+    described AS (
+        SELECT k.view, string_agg(CASE d.objsubid
+                   WHEN 0 THEN format('COMMENT ON VIEW %s IS %L', k.view::regclass, d.description)
+                   ELSE format('COMMENT ON COLUMN %s.%I IS %L', k.view::regclass, a.attname, d.description) END, '; ')
+                   AS commands
+          FROM known k JOIN pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = k.view
+          LEFT JOIN pg_attribute a ON a.attrelid = k.view AND a.attnum = d.objsubid
+         GROUP BY k.view)
+    SELECT string_agg(k.view::regclass::text, ', ') FILTER (WHERE NOT k.is_ours),
+           string_agg(k.view::regclass::text, ', ') FILTER (WHERE k.is_ours),
+           jsonb_agg(jsonb_build_object(
+               'name', k.view::regclass, 'definition', pg_get_viewdef(k.view), 'owner', c.relowner::regrole,
+               'options', array_to_string(c.reloptions, ', '), 'grants', granted.commands,
+               'comments', described.commands) ORDER BY k.view) FILTER (WHERE k.is_ours)
+      INTO others, views, kept
+      FROM known k JOIN pg_class c ON c.oid = k.view
+      LEFT JOIN granted USING (view) LEFT JOIN described USING (view);
+    IF others IS NOT NULL THEN
+        RAISE EXCEPTION 'these views read ids that would change their type: %', others
+            USING ERRCODE = 'dependent_objects_still_exist',
+                  HINT = 'Drop them, SELECT whaply.widen_ids() again, and create them again.';
+    END IF;
+
+    FOR one IN SELECT v ->> 'name' FROM jsonb_array_elements(kept) AS v LOOP
+        EXECUTE format('ALTER EXTENSION whaply DROP VIEW %s', one);
+    END LOOP;
+    IF views IS NOT NULL THEN
+        EXECUTE format('DROP VIEW %s', views);
+    END IF;
+
+    FOREACH one IN ARRAY coalesce(narrow, '{}') LOOP
+        EXECUTE format('ALTER TABLE %s ALTER COLUMN id TYPE bigint', one);
+        IF pg_get_serial_sequence(one::text, 'id') IS NOT NULL THEN
+            EXECUTE format('ALTER SEQUENCE %s AS bigint', pg_get_serial_sequence(one::text, 'id'));
+        END IF;
+    END LOOP;
+
+    FOR kept IN SELECT v FROM jsonb_array_elements(kept) AS v LOOP
+        EXECUTE format('CREATE VIEW %s %s AS %s', kept ->> 'name',
+                       'WITH (' || nullif(kept ->> 'options', '') || ')', kept ->> 'definition');
+        -- What default privileges have granted to it, nobody has meant.
+        FOR command IN
+            SELECT DISTINCT format('REVOKE ALL ON %s FROM %s', c.oid::regclass,
+                                   CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE x.grantee::regrole::text END)
+              FROM pg_class c, aclexplode(c.relacl) AS x
+             WHERE c.oid = (kept ->> 'name')::regclass AND x.grantee <> c.relowner
+        LOOP
+            EXECUTE command;
+        END LOOP;
+        EXECUTE format('ALTER VIEW %s OWNER TO %s', kept ->> 'name', kept ->> 'owner');
+        EXECUTE coalesce(kept ->> 'comments', '');
+        EXECUTE format('ALTER EXTENSION whaply ADD VIEW %s', kept ->> 'name');
+        -- After that: what an extension brings along is no grant to pg_dump.
+        EXECUTE coalesce(kept ->> 'grants', '');
+    END LOOP;
+
+    IF NOT EXISTS (SELECT FROM pg_collation
+                    WHERE collname = 'ids_are_bigint' AND collnamespace = 'whaply'::regnamespace) THEN
+        CREATE COLLATION whaply.ids_are_bigint FROM pg_catalog."C";
+        COMMENT ON COLLATION whaply.ids_are_bigint IS
+            'Sorts nothing: it tells CREATE EXTENSION whaply, when a dump is restored, that ids are bigint. Keep it';
+    END IF;
+    RETURN narrow IS NOT NULL;
+END
+$$;
+
+CREATE FUNCTION whaply.forget_chat(instance_name text, chat_id text) RETURNS jsonb
+    SET search_path TO pg_catalog, pg_temp LANGUAGE c AS 'MODULE_PATHNAME', 'forget_chat_wrapper';
+
 -- What an operator sees.
 CREATE FUNCTION whaply.server_status() RETURNS jsonb
     STRICT LANGUAGE c AS 'MODULE_PATHNAME', 'server_status_wrapper';
@@ -487,6 +667,7 @@ CREATE FUNCTION whaply.privileges_of(level text, of_all_tenants boolean)
             'TABLE whaply.tenants'),
         ('admin', false, 'EXECUTE', 'FUNCTION whaply.connect_instance(text, text)'),
         ('admin', false, 'EXECUTE', 'FUNCTION whaply.instance_qr(text)'),
+        ('admin', false, 'EXECUTE', 'FUNCTION whaply.forget_chat(text, text)'),
         -- What acts on every tenant.
         ('admin', true, 'EXECUTE', 'FUNCTION whaply.auto_resume()'),
         ('admin', true, 'EXECUTE', 'FUNCTION whaply.auto_resume_paused_sessions(double precision)'),
@@ -633,10 +814,9 @@ $$;
 
 GRANT USAGE ON SCHEMA whaply TO whaply_worker;
 GRANT SELECT, UPDATE ON whaply.tenants TO whaply_worker;
-GRANT SELECT, INSERT, UPDATE ON whaply.sessions, whaply.replies, whaply.deliveries, whaply.connect_requests
-   TO whaply_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON whaply.messages, whaply.processed_events, whaply.chat_aliases,
-    whaply.refused_webhooks
+GRANT SELECT, INSERT, UPDATE ON whaply.connect_requests TO whaply_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON whaply.sessions, whaply.messages, whaply.processed_events, whaply.chat_aliases,
+    whaply.replies, whaply.deliveries, whaply.refused_webhooks
    TO whaply_worker;
 GRANT SELECT ON whaply.access TO whaply_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA whaply TO whaply_worker;
@@ -737,3 +917,14 @@ COMMENT ON FUNCTION whaply.server_status() IS '{library, listener: {state, reaso
 REVOKE ALL ON FUNCTION whaply.server_status() FROM PUBLIC;
 
 COMMENT ON FUNCTION whaply.wait_until_idle(interval) IS 'Waits until the worker has nothing open; false if the time is over first. What waits for a line that is closed does not count. For tests: not in a transaction that has written';
+
+COMMENT ON COLUMN whaply.tenants.evo_api_key IS 'The instance''s token, or Evolution''s global key, sent as the header apikey; or its source: env:NAME, file:/path, vault:NAME';
+COMMENT ON COLUMN whaply.tenants.llm_api_key IS 'The key for llm_base_url, or for the provider itself; or its source: env:NAME, file:/path, vault:NAME. NULL: the source named by the GUC';
+COMMENT ON COLUMN whaply.tenants.webhook_secret IS 'The value of the header x-whaply-secret of this tenant''s webhook; or its source (env:NAME, file:/path, vault:NAME), which the listener reads and webhook(json) does not';
+COMMENT ON COLUMN whaply.tenants.webhook_jwt_key IS 'The jwt_key among the headers of the webhook in Evolution, which makes a token of it (HS256) for each event; the listener takes it in place of the secret. Or its source. NULL: no tokens';
+COMMENT ON COLUMN whaply.processed_events.action_taken IS 'paused, resumed, held, ai_queued, ai_replied, ai_failed, superseded, cancelled_paused, drafted, own_echo, pending_echo, other_sender, edited, edited_early, deleted, deleted_early, already_stored, forgotten, ignored_…';
+COMMENT ON FUNCTION whaply.check_sources() IS 'Trigger: refuses a key or secret that begins like the name of a source and names none (23514), without printing it';
+COMMENT ON FUNCTION whaply.forget_chat(text, text) IS 'Removes a chat (JID, LID or phone number), under all its names: messages, archived ones too, session, replies, deliveries. The ids of its events stay, so that a repeated webhook does not bring it back; a new message begins a new chat. Waits for the end of a call to Evolution that is on its way. Returns how many rows went. Errors: P0002 (unknown instance), 22023 (no JID, LID or phone number), 22004 (NULL), 55000 (a call is on its way, and this transaction cannot see its end)';
+COMMENT ON FUNCTION whaply.widen_ids() IS 'Makes the ids of sessions, messages, processed_events and messages_archive bigint, in place; dumps keep it. Locks and rewrites these tables. Returns whether there was anything to do. Errors: 2BP01 (a view of yours reads such an id), 55P03 (a session holds the tables)';
+
+REVOKE ALL ON FUNCTION whaply.check_sources(), whaply.forget_chat(text, text), whaply.widen_ids() FROM PUBLIC;

@@ -32,10 +32,9 @@ $$;
 
 GRANT USAGE ON SCHEMA whaply TO whaply_worker;
 GRANT SELECT, UPDATE ON whaply.tenants TO whaply_worker;
-GRANT SELECT, INSERT, UPDATE ON whaply.sessions, whaply.replies, whaply.deliveries, whaply.connect_requests
-   TO whaply_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON whaply.messages, whaply.processed_events, whaply.chat_aliases,
-    whaply.refused_webhooks
+GRANT SELECT, INSERT, UPDATE ON whaply.connect_requests TO whaply_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON whaply.sessions, whaply.messages, whaply.processed_events, whaply.chat_aliases,
+    whaply.replies, whaply.deliveries, whaply.refused_webhooks
    TO whaply_worker;
 GRANT SELECT ON whaply.access TO whaply_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA whaply TO whaply_worker;

@@ -22,6 +22,9 @@ pub enum Error {
     /// The webhook came without the tenant's secret, or with a wrong one.
     #[error("the webhook's secret is missing or wrong")]
     WrongSecret,
+    /// The tenant's secret is not in its row, and a session reads no source.
+    #[error("the tenant's webhook_secret names its source, which only the listener reads")]
+    SecretIsElsewhere,
     /// The webhook names an instance that no tenant has.
     #[error("there is no tenant for the instance \"{instance}\"")]
     WebhookForUnknownInstance { instance: String },
@@ -103,7 +106,9 @@ impl Error {
             Self::UnknownInstance { .. } => "P0002",
             Self::WrongSecret => "PT401",
             Self::WebhookForUnknownInstance { .. } => "PT404",
-            Self::Standby | Self::Outdated { .. } | Self::WithoutRole => "PT503",
+            Self::Standby | Self::Outdated { .. } | Self::WithoutRole | Self::SecretIsElsewhere => {
+                "PT503"
+            }
             Self::NotAllowed { .. } => "42501",
             Self::NotPossible { .. } => "55000",
             Self::Raised { sqlstate, .. } => sqlstate,
@@ -124,6 +129,9 @@ impl Error {
             Self::WrongSecret => {
                 "Enter the header x-whaply-secret in Evolution's webhook: SELECT whaply.webhook_settings(instance_name) \
                  prints it."
+            }
+            Self::SecretIsElsewhere => {
+                "Let Evolution post to the listener (whaply.listen), or put the secret itself into tenants.webhook_secret."
             }
             Self::Standby => "Send webhooks to the primary.",
             Self::Outdated { .. } => "ALTER EXTENSION whaply UPDATE, in this database.",

@@ -15,6 +15,7 @@ mod net;
 mod process;
 mod refusals;
 mod schema;
+mod secrets;
 mod settings;
 mod store;
 mod text;

@@ -4,18 +4,20 @@ use pgrx::prelude::*;
 
 extension_sql_file!("../sql/refuse.sql", name = "refuse", bootstrap);
 extension_sql_file!("../sql/tables.sql", name = "tables", requires = [api::home::home_id]);
+extension_sql_file!("../sql/sources.sql", name = "sources", requires = ["tables"]);
+extension_sql_file!("../sql/widen.sql", name = "widen", requires = ["tables"]);
 extension_sql_file!("../sql/webhook.sql", name = "webhook", requires = [api::webhook::receive]);
 extension_sql_file!(
     "../sql/views.sql",
     name = "views",
     requires =
-        ["tables", api::access::masked_keys, api::access::shown_codes, api::instances::draw_qr]
+        ["widen", api::access::masked_keys, api::access::shown_codes, api::instances::draw_qr]
 );
 extension_sql_file!(
     "../sql/health.sql",
     name = "health",
     requires = [
-        "tables",
+        "widen",
         api::access::masked_keys,
         api::workers::server_status,
         api::workers::worker_status

@@ -7,6 +7,7 @@ mod events;
 mod home;
 mod instances;
 mod maintenance;
+mod privacy;
 mod raise;
 mod replies;
 mod sending;

@@ -10,15 +10,18 @@ use serde_json::{Value, json};
 use super::arguments::{JsonText, given};
 use super::sessions::tenant_of;
 use super::{events, or_raise};
-use crate::credentials::{self, Accepted, Presented};
+use crate::credentials::{self, Accepted, Presented, RefusedBecause};
 use crate::error::{Error, Result};
 use crate::evolution::{SECRET_HEADER, Webhook};
 use crate::refusals::{self, Reason};
+use crate::secrets::Source;
 use crate::settings;
 use crate::store::access::{Caller, Level};
 use crate::store::acting_role::as_worker;
 use crate::store::{extension, tenants, transaction};
 use crate::webhook;
+
+const SECRET: &str = "webhook_secret";
 
 // Called by webhook(json) only, which raises what is refused.
 #[pg_extern]
@@ -47,20 +50,33 @@ fn take(caller: &Caller, payload: Option<JsonText>) -> Result<JsonB> {
 
 /// Refusing rolls back: it is counted where no transaction reaches.
 fn require_secret(instance: &str) -> Result<()> {
-    let Some((tenant_id, accepted)) = accepted_of(instance)? else {
+    let Some((tenant_id, accepted, named)) = accepted_of(instance)? else {
         refusals::count(None, Reason::UnknownInstance);
         return Err(Error::WebhookForUnknownInstance { instance: instance.to_owned() });
     };
     let presented = Presented::from_headers(sent_secret().as_deref(), None);
     credentials::check(&presented, &accepted, settings::require_secret(), transaction::now())
         .map_err(|because| {
+            // Tokens are the listener's; a secret that is only named may be the right one.
+            if because != RefusedBecause::NoSecret && named.iter().any(|name| name == SECRET) {
+                return Error::SecretIsElsewhere;
+            }
             refusals::count(Some(tenant_id), because.into());
             Error::WrongSecret
         })
 }
 
-fn accepted_of(instance: &str) -> Result<Option<(i32, Accepted)>> {
-    Ok(tenants::accepted_credentials(&[instance.to_owned()])?.remove(instance))
+/// What the tenant accepts, as far as its row holds it, and what it only names: a session reads no
+/// source, since whoever may open one is not the server.
+fn accepted_of(instance: &str) -> Result<Option<(i32, Accepted, Vec<String>)>> {
+    let kept = tenants::accepted_credentials(&[instance.to_owned()])?.remove(instance);
+    Ok(kept.map(|(tenant_id, kept)| {
+        let (accepted, named) = kept.resolve(|column, value| match Source::of(value.expose()) {
+            None => Ok(value.clone()),
+            Some(_) => Err(column.to_owned()),
+        });
+        (tenant_id, accepted, named)
+    }))
 }
 
 /// PostgREST puts the request's headers, names in lower case, into the setting `request.headers`.
@@ -86,8 +102,14 @@ fn webhook_settings(instance_name: Option<&str>) -> JsonB {
 fn settings_of(caller: &Caller, instance_name: Option<&str>) -> Result<JsonB> {
     let instance = given(instance_name, "instance_name")?;
     tenant_of(caller, Level::Admin, Some(instance))?;
-    let (_, accepted) = accepted_of(instance)?
+    let (_, accepted, named) = accepted_of(instance)?
         .ok_or_else(|| Error::UnknownInstance { instance: instance.to_owned() })?;
+    if let Some(column) = named.first() {
+        return Err(Error::NotPossible {
+            message: format!("{column} names its source, which only the worker reads"),
+            hint: "SELECT whaply.connect_instance(instance_name, webhook_url) lets the worker set the webhook.",
+        });
+    }
     let url = "https://YOUR-POSTGREST/rpc/webhook";
     let webhook = Webhook::new(url, accepted.secret.as_ref(), accepted.jwt_key.as_ref());
     Ok(JsonB(json!({ "webhook": webhook.to_json() })))

@@ -52,6 +52,8 @@ pub enum Action {
     Aliases,
     /// `messages.set`: old messages from pairing. Leaves no row.
     History,
+    /// Its chat was removed by `forget_chat`: this is all that is left of it.
+    Forgotten,
 }
 
 impl Action {
@@ -91,6 +93,7 @@ impl Action {
             Self::Qr => "qr",
             Self::Aliases => "aliases",
             Self::History => "history",
+            Self::Forgotten => "forgotten",
         }
     }
 }

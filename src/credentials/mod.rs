@@ -42,6 +42,39 @@ pub struct FormerSecret {
     pub changed_at: DateTime<Utc>,
 }
 
+/// The same as a tenant's row has it: each is the secret itself or names its source, and none may be
+/// compared with what a request presents before that is known.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Accepted);
+
+impl Kept {
+    pub fn new(columns: Accepted) -> Self {
+        Self(columns)
+    }
+
+    /// What may post, with what `read` makes of each column; and why some of it is missing.
+    pub fn resolve(
+        self,
+        read: impl Fn(&'static str, &Secret) -> Result<Secret, String>,
+    ) -> (Accepted, Vec<String>) {
+        let mut troubles = Vec::new();
+        let mut resolved = |column, value: Option<Secret>| {
+            value.and_then(|value| read(column, &value).map_err(|why| troubles.push(why)).ok())
+        };
+        let Accepted { secret, secret_before, jwt_key } = self.0;
+        let secret = resolved("webhook_secret", secret);
+        let jwt_key = resolved("webhook_jwt_key", jwt_key);
+        let secret_before = secret_before.and_then(|former| {
+            // It goes within a day by itself: not worth a complaint.
+            Some(FormerSecret {
+                secret: read("webhook_secret_before", &former.secret).ok()?,
+                ..former
+            })
+        });
+        (Accepted { secret, secret_before, jwt_key }, troubles)
+    }
+}
+
 /// Why a request may not post.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusedBecause {

@@ -9,10 +9,11 @@ use pgrx::prelude::*;
 
 use super::hall::Hall;
 use super::limits::Rates;
+use super::posters::{self, Poster};
 use super::queue::{Answer, Post, Ticket, TurnedAway};
 use super::statuses::{self, Refusal};
 use super::stopping;
-use crate::credentials::{self, Accepted};
+use crate::credentials::{self, RefusedBecause};
 use crate::error::{Blame, Error, Result};
 use crate::intake::{self, Outcome};
 use crate::process::guarded::transaction;
@@ -46,6 +47,8 @@ pub struct Batches {
     apart: HashMap<String, Instant>,
     /// Instances of which the log has said that their webhooks are too large.
     said_too_large: HashSet<String>,
+    /// What the log has said of secrets that could not be read.
+    said_of_secrets: HashMap<i32, Vec<String>>,
     /// A failure of the whole server is not said again before this.
     silent_until: Option<Instant>,
     /// Something failed that makes one wonder whether the extension is still there.
@@ -67,6 +70,7 @@ impl Batches {
             began: Instant::now(),
             apart: HashMap::new(),
             said_too_large: HashSet::new(),
+            said_of_secrets: HashMap::new(),
             silent_until: None,
             is_in_doubt: false,
         }
@@ -111,9 +115,8 @@ impl Batches {
             let instances: BTreeSet<&str> =
                 posts.iter().map(|post| post.payload.envelope.instance.as_str()).collect();
             let instances: Vec<&str> = instances.into_iter().collect();
-            let (tenants, accepted) =
-                tenants::with_credentials(&instances, &settings::behaviour())?;
-            admitted = self.admit(waiting.take().unwrap_or_default(), &accepted);
+            let (tenants, kept) = tenants::with_credentials(&instances, &settings::behaviour())?;
+            admitted = self.admit(waiting.take().unwrap_or_default(), &posters::of(kept));
             let now = store_transaction::now();
             stored_well(intake::ingest_all_with(&tenants, &admitted.payloads, now))
         });
@@ -138,11 +141,11 @@ impl Batches {
     }
 
     /// Who may post is let through; the others have their answer.
-    fn admit(&mut self, posts: Vec<Post>, accepted: &HashMap<String, (i32, Accepted)>) -> Admitted {
+    fn admit(&mut self, posts: Vec<Post>, posters: &HashMap<String, Poster>) -> Admitted {
         let mut admitted = Admitted::default();
         let rate = self.hall.rules().limits.webhook_rate;
         for Post { payload, ticket } in posts {
-            match self.may_post(&payload.envelope.instance, &ticket, accepted, rate) {
+            match self.may_post(&payload.envelope.instance, &ticket, posters, rate) {
                 Ok(()) => {
                     admitted.payloads.push(payload);
                     admitted.tickets.push(ticket);
@@ -157,10 +160,10 @@ impl Batches {
         &mut self,
         instance: &str,
         ticket: &Ticket,
-        accepted: &HashMap<String, (i32, Accepted)>,
+        posters: &HashMap<String, Poster>,
         rate: u32,
     ) -> std::result::Result<(), Refusal> {
-        let Some((tenant_id, accepted)) = accepted.get(instance) else {
+        let Some(Poster { tenant_id, accepted, troubles }) = posters.get(instance) else {
             refusals::count(None, Reason::UnknownInstance);
             return Err(Refusal::UnknownInstance);
         };
@@ -168,6 +171,10 @@ impl Batches {
         let checked =
             credentials::check(&ticket.presented, accepted, settings::require_secret(), now);
         if let Err(because) = checked {
+            if because != RefusedBecause::NoSecret && !troubles.is_empty() {
+                self.say_of_secrets(*tenant_id, instance, troubles);
+                return Err(Refusal::unavailable("the tenant's secret cannot be read now"));
+            }
             self.hall.standing.learn(instance, accepted);
             refusals::count(Some(*tenant_id), because.into());
             return Err(Refusal::Credentials(because));
@@ -236,6 +243,14 @@ impl Batches {
         }
     }
 
+    /// Once for each new trouble of a tenant.
+    fn say_of_secrets(&mut self, tenant_id: i32, instance: &str, troubles: &[String]) {
+        let said = self.said_of_secrets.insert(tenant_id, troubles.to_vec());
+        if said.is_none_or(|said| said != troubles) {
+            warning!("whaply: webhooks of \"{instance}\" wait: {}", troubles.join("; "));
+        }
+    }
+
     /// Once in a while: all posts fail, and more come.
     fn say_failure(&mut self, error: &Error) {
         let now = Instant::now();
@@ -267,22 +282,22 @@ impl Batches {
             turned_away.iter().filter_map(|one| one.instance.as_ref()).collect();
         let instances: Vec<String> = instances.into_iter().cloned().collect();
         // Counting is not worth an error.
-        let accepted =
-            transaction(|| tenants::accepted_credentials(&instances)).unwrap_or_default();
+        let posters = transaction(|| tenants::accepted_credentials(&instances)).map(posters::of);
+        let posters = posters.unwrap_or_default();
         for turned_away in turned_away {
-            self.count(&turned_away, &accepted);
+            self.count(&turned_away, &posters);
         }
     }
 
-    fn count(&mut self, turned_away: &TurnedAway, accepted: &HashMap<String, (i32, Accepted)>) {
+    fn count(&mut self, turned_away: &TurnedAway, posters: &HashMap<String, Poster>) {
         let instance = turned_away.instance.as_deref();
-        let tenant = instance.and_then(|instance| accepted.get(instance));
+        let poster = instance.and_then(|instance| posters.get(instance));
         let now = store_transaction::now();
         let require_secret = settings::require_secret();
         // Nobody may blacken another tenant.
-        let tenant_id = tenant.and_then(|(id, accepted)| {
+        let tenant_id = poster.and_then(|Poster { tenant_id, accepted, .. }| {
             let checked = credentials::check(&turned_away.presented, accepted, require_secret, now);
-            checked.is_ok().then_some(*id)
+            checked.is_ok().then_some(*tenant_id)
         });
         if !turned_away.is_too_large {
             return refusals::count(tenant_id, Reason::Invalid);

@@ -19,6 +19,7 @@ mod http;
 mod keeper;
 mod limits;
 mod metrics;
+mod posters;
 mod process;
 mod queue;
 mod reading;

@@ -18,10 +18,11 @@ use super::state::Noted;
 use super::stopping;
 use crate::process::guarded::transaction;
 use crate::process::{Sleep, install_signal_handlers_with, memory, pin_settings};
+use crate::secrets;
 use crate::settings::{self, FrontDoor};
 use crate::store::extension::{self, Presence};
 use crate::worker::board::{Status, board};
-use crate::worker::{most_open_files, read_source};
+use crate::worker::most_open_files;
 
 /// How often the extension is looked for, and a failed attempt to listen is repeated.
 const LOOK: Duration = Duration::from_secs(5);
@@ -221,7 +222,7 @@ fn rules_of(front_door: &FrontDoor) -> Rules {
         TrustedProxies::default()
     });
     let source = front_door.metrics_token_source.as_deref();
-    let metrics_token = source.map_or(Ok(None), read_source).unwrap_or_else(|trouble| {
+    let metrics_token = source.map_or(Ok(None), secrets::of_setting).unwrap_or_else(|trouble| {
         warning!("whaply: whaply.metrics_token: {trouble}");
         None
     });

@@ -122,7 +122,7 @@ pub fn refusal(error: &Error) -> Refusal {
             Refusal::Invalid { message: error.to_string(), hint: error.hint() }
         }
         // The error's own words may hold a value: they stand in the log, not in an answer.
-        Error::Standby | Error::Outdated { .. } | Error::WithoutRole => {
+        Error::Standby | Error::Outdated { .. } | Error::WithoutRole | Error::SecretIsElsewhere => {
             Refusal::unavailable(error.to_string())
         }
         error => Refusal::unavailable(format!(

@@ -49,6 +49,9 @@ fn apply(
     change: impl FnOnce() -> Result<bool>,
 ) -> Result<Outcome> {
     let mut known = messages::find(tenant.id, message_id)?;
+    if known.is_none() && processed_events::was_taken(tenant.id, message_id)? {
+        return Ok(Outcome::new(tenant, Action::IgnoredEvent));
+    }
     if known.is_none() && !messages::keep_place(tenant.id, message_id, at)? {
         // The message came at the same moment, and its transaction was first.
         known = messages::find(tenant.id, message_id)?;

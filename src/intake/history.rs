@@ -43,7 +43,9 @@ fn take_one(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let mut found = chat::find(tenant, message)?;
-    if messages::find(tenant.id, &message.id)?.is_some_and(|known| known.chat.is_some()) {
+    let is_stored =
+        messages::find(tenant.id, &message.id)?.is_some_and(|known| known.chat.is_some());
+    if is_stored || processed_events::was_taken(tenant.id, &message.id)? {
         // It came as a message of its own, and has had its effect.
         return Ok(());
     }

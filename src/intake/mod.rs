@@ -83,7 +83,7 @@ pub fn ingest(payload: &Payload, now: DateTime<Utc>) -> Result<Outcome> {
 
 /// The chat that a person means by a JID, a LID or a phone number in any writing. A chat never
 /// seen has the JID itself as its name.
-fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store::Chat> {
+pub fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store::Chat> {
     let jid = webhook::Jid::from_any_writing(writing).ok_or_else(|| Error::InvalidArgument {
         argument: "chat_id",
         reason: "it is no JID, LID or phone number".to_owned(),

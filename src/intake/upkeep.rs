@@ -35,7 +35,7 @@ pub struct Done {
     /// There is more to do.
     pub is_behind: bool,
     /// Where the deletion of events goes on.
-    pub events_up_to: i32,
+    pub events_up_to: i64,
 }
 
 /// What a round of chores begins with: undoes what automatic greetings have caused, and drops old sums.
@@ -51,7 +51,7 @@ pub fn portion(
     portion: Portion,
     defaults: &Behaviour,
     keep_days: i32,
-    events_after: i32,
+    events_after: i64,
     now: DateTime<Utc>,
 ) -> Result<Done> {
     let answers = defaults.answer_after_pause;

@@ -62,6 +62,43 @@ fn run<T>(
     result
 }
 
+/// Runs `body` in a subtransaction: an ERROR undoes what it did, and the transaction goes on. For the
+/// few things that other people's code decides; each costs as much as a savepoint. Outside of a
+/// transaction it fails.
+pub fn attempt<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    // SAFETY: main thread of a connected process; what is saved here is restored below.
+    let (context, owner) = unsafe {
+        if !pg_sys::IsTransactionState() {
+            return Err(Error::Internal("there is no transaction to do this in".to_owned()));
+        }
+        let saved = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        // Values of the body outlive the subtransaction.
+        pg_sys::MemoryContextSwitchTo(saved.0);
+        saved
+    };
+    let body = AssertUnwindSafe(body);
+    let result = PgTryBuilder::new(move || {
+        let AssertUnwindSafe(body) = { body };
+        let value = body()?;
+        // SAFETY: inside the subtransaction begun above; it may raise, and is caught below.
+        unsafe { pg_sys::ReleaseCurrentSubTransaction() }
+        Ok(value)
+    })
+    .catch_others(|error| Err(raised(&error)))
+    .catch_rust_panic(|error| Err(raised(&error)))
+    .execute();
+    // SAFETY: outside of the caught block; the subtransaction is still open where it failed.
+    unsafe {
+        if result.is_err() {
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        }
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+    }
+    result
+}
+
 fn raised(error: &CaughtError) -> Error {
     let report = match error {
         CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report,

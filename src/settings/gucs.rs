@@ -75,6 +75,7 @@ pub fn register() {
     register_worker();
     super::front_door::register();
     super::outgoing::register();
+    super::privacy::register();
     refuse_other_names();
 }
 
@@ -282,7 +283,8 @@ fn register_behaviour() {
 }
 
 fn register_providers() {
-    let source = c"The source of the key: env:NAME (of the server's environment) or file:/path.";
+    let source =
+        c"The source of the key: env:NAME (of the server's environment), file:/path or vault:NAME.";
     let url = c"The server that tenants without llm_base_url use. Unset: the provider's own.";
     let model = c"The model of tenants without llm_model. Unset: a current one of the provider.";
     // PGC_SIGHUP: addresses and files are the operator's, not a database owner's.
@@ -304,7 +306,7 @@ fn register_providers() {
     define(c"whaply.openai_model", model, &OPENAI_MODEL);
     define(
         c"whaply.evolution_api_key",
-        c"The source of Evolution's global key, for connect_instance: env:NAME or file:/path.",
+        c"The source of Evolution's global key, for connect_instance: env:NAME, file:/path or vault:NAME.",
         &EVOLUTION_API_KEY,
     );
 }

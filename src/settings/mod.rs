@@ -6,6 +6,7 @@ mod choices;
 mod front_door;
 mod gucs;
 mod outgoing;
+mod privacy;
 
 use std::ffi::CString;
 
@@ -17,6 +18,7 @@ use crate::conversation::{OnFailure, OnOtherSender, OnUncertain, OnUnverified};
 pub use front_door::{FrontDoor, FrontDoorLimits, front_door};
 pub use gucs::register;
 pub use outgoing::{is_source, outgoing};
+pub use privacy::{Retention, retention, secret_sources};
 
 /// What a tenant behaves like where it says nothing itself. A copy: it may go to another thread.
 #[derive(Clone, Debug)]

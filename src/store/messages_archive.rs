@@ -1,5 +1,5 @@
 //! Table `messages_archive`: the user's own, made on first use here or by their own statement
-//! (`CREATE TABLE messages_archive (LIKE messages INCLUDING ALL)`). Never read by whaply.
+//! (`CREATE TABLE messages_archive (LIKE messages INCLUDING ALL)`). No message in it is ever read by whaply.
 
 use super::acting_role::{self, Acting};
 use super::sql;
@@ -15,10 +15,19 @@ pub fn prepare() -> Result<()> {
                           (LIKE whaply.messages INCLUDING ALL EXCLUDING DEFAULTS)";
         sql::execute(create, &[])?;
     }
+    open()
+}
+
+/// The same of an archive that is there.
+pub fn open_if_there() -> Result<()> {
+    if exists()? { open() } else { Ok(()) }
+}
+
+fn open() -> Result<()> {
     require_own_archive()?;
     let is_to_be_granted = acting_role::acting() != Acting::OlderTables
         && !sql::query_one(
-            "SELECT pg_catalog.has_table_privilege('whaply_worker', 'whaply.messages_archive', 'INSERT')",
+            "SELECT pg_catalog.has_table_privilege('whaply_worker', 'whaply.messages_archive', 'DELETE')",
             &[],
             |row| row.get::<bool>(1),
         )?
@@ -26,7 +35,7 @@ pub fn prepare() -> Result<()> {
     if is_to_be_granted {
         require_right_to_create()?;
         sql::execute(
-            "GRANT SELECT, INSERT ON TABLE whaply.messages_archive TO whaply_worker",
+            "GRANT SELECT, INSERT, UPDATE (raw), DELETE ON TABLE whaply.messages_archive TO whaply_worker",
             &[],
         )?;
     }
@@ -83,7 +92,7 @@ fn require_own_archive() -> Result<()> {
     Ok(())
 }
 
-fn exists() -> Result<bool> {
+pub fn exists() -> Result<bool> {
     let exists =
         sql::query_one("SELECT to_regclass('whaply.messages_archive') IS NOT NULL", &[], |row| {
             row.get(1)

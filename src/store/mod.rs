@@ -16,6 +16,7 @@ pub mod deliveries;
 pub mod elsewhere;
 pub mod extension;
 pub mod figures;
+pub mod forgotten;
 pub mod greetings;
 mod jsonb;
 pub mod keys;
@@ -34,6 +35,7 @@ pub mod recovery;
 pub mod refused_webhooks;
 pub mod replies;
 pub mod resumptions;
+pub mod retention;
 #[cfg(any(test, feature = "pg_test"))]
 mod server_tests;
 pub mod sessions;
@@ -42,6 +44,7 @@ mod sql;
 pub mod tenants;
 pub mod transaction;
 pub mod unverified;
+pub mod vault;
 
 /// A session's key: every table of a chat is keyed by it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

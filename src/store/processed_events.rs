@@ -118,6 +118,18 @@ pub fn record_all(done: &[Done<'_>]) -> Result<Vec<bool>> {
     Ok(sql::which(asked, &recorded))
 }
 
+/// Whether a message came before and has had its effect, though it may not be stored any more: it was
+/// archived, or forgotten.
+pub fn was_taken(tenant_id: i32, message_id: &str) -> Result<bool> {
+    let found = sql::query_one(
+        "SELECT EXISTS (SELECT FROM whaply.processed_events WHERE tenant_id = $1 AND message_id = $2 \
+                           AND event_type IN ('messages.upsert', 'send.message'))",
+        &[tenant_id.into(), message_id.into()],
+        |row| row.get(1),
+    )?;
+    Ok(found.unwrap_or(false))
+}
+
 /// Changes the record of an event, or makes it: for edits, of which the newest counts.
 pub fn overwrite(tenant_id: i32, message_id: &str, event: &str, action: Action) -> Result<()> {
     sql::execute(
@@ -218,7 +230,7 @@ pub fn settle(tenant_id: i32, message_id: &str, action: Action) -> Result<()> {
 pub struct Deleted {
     pub count: i64,
     /// The last row that was looked at, and whether there may be more to delete behind it.
-    pub up_to: i32,
+    pub up_to: i64,
     pub is_behind: bool,
 }
 
@@ -227,7 +239,7 @@ pub struct Deleted {
 ///
 /// By id, which grows with time: of a BRIN index every page that was used twice is as old as its first
 /// row for ever. A row entered by hand with a time of before is left to [`delete_older_than`].
-pub fn delete_oldest(days: i32, after_id: i32, rows: i64) -> Result<Deleted> {
+pub fn delete_oldest(days: i32, after_id: i64, rows: i64) -> Result<Deleted> {
     let deleted = sql::query_by_index(
         "WITH oldest AS MATERIALIZED ( \
              SELECT id FROM whaply.processed_events WHERE id > $2 ORDER BY id LIMIT $3), \
@@ -238,10 +250,10 @@ pub fn delete_oldest(days: i32, after_id: i32, rows: i64) -> Result<Deleted> {
                     AND e.processed_at < now() - make_interval(days => $1) \
                     FOR UPDATE SKIP LOCKED)) \
              RETURNING id) \
-         SELECT (SELECT count(*) FROM deleted), coalesce((SELECT max(id) FROM oldest), $2), \
+         SELECT (SELECT count(*) FROM deleted), coalesce((SELECT max(id) FROM oldest), $2)::bigint, \
                 (SELECT count(*) FROM oldest)",
         &[days.into(), after_id.into(), rows.into()],
-        |row| Ok((row.get::<i64>(1)?, row.get::<i32>(2)?, row.get::<i64>(3)?)),
+        |row| Ok((row.get::<i64>(1)?, row.get::<i64>(2)?, row.get::<i64>(3)?)),
     )?;
     let (count, up_to, seen) = deleted.into_iter().next().unwrap_or((0, after_id, 0));
     Ok(Deleted { count, up_to, is_behind: count > 0 && seen >= rows })

@@ -8,7 +8,7 @@ use super::sql::{self, PerRow, Row};
 use crate::conversation::{
     CommandWords, Mode, OnFailure, OnOtherSender, OnUncertain, OnUnverified, Rules,
 };
-use crate::credentials::{Accepted, FormerSecret};
+use crate::credentials::{Accepted, FormerSecret, Kept};
 use crate::error::Result;
 use crate::exchange::Secret;
 use crate::settings::Behaviour;
@@ -185,7 +185,7 @@ pub fn of_instances(instances: &[&str], defaults: &Behaviour) -> Result<Tenants>
 }
 
 /// Whose webhooks may come for an instance, the id of its tenant, and with what.
-pub type Credentials = HashMap<String, (i32, Accepted)>;
+pub type Credentials = HashMap<String, (i32, Kept)>;
 
 /// [`of_instances`], and with what webhooks may come for each.
 pub fn with_credentials(
@@ -203,7 +203,7 @@ pub fn with_credentials(
         &[sql::array(instances.iter().copied())],
         |row| {
             let (instance, tenant): (String, _) = (row.get(17)?, read_tenant(row, defaults)?);
-            accepted.insert(instance.clone(), (tenant.id, read_accepted(row, 18)?));
+            accepted.insert(instance.clone(), (tenant.id, read_kept(row, 18)?));
             tenants.0.insert(instance, tenant);
             Ok(())
         },
@@ -219,22 +219,22 @@ pub fn accepted_credentials(instances: &[String]) -> Result<Credentials> {
                 webhook_jwt_key \
            FROM whaply.tenants WHERE instance_name = ANY ($1)",
         &[instances.to_vec().into()],
-        |row| Ok((row.get(1)?, (row.get(2)?, read_accepted(row, 3)?))),
+        |row| Ok((row.get(1)?, (row.get(2)?, read_kept(row, 3)?))),
     )?;
     Ok(rows.into_iter().collect())
 }
 
 /// Reads the four columns of credentials, of which this is the first.
-fn read_accepted(row: &Row<'_, '_>, first: usize) -> Result<Accepted> {
+fn read_kept(row: &Row<'_, '_>, first: usize) -> Result<Kept> {
     let before = row.find::<String>(first + 1)?.map(Secret::new);
     let secret_before = before
         .zip(row.find_time(first + 2)?)
         .map(|(secret, changed_at)| FormerSecret { secret, changed_at });
-    Ok(Accepted {
+    Ok(Kept::new(Accepted {
         secret: row.find::<String>(first)?.map(Secret::new),
         secret_before,
         jwt_key: row.find::<String>(first + 3)?.map(Secret::new),
-    })
+    }))
 }
 
 /// What [`read_assistant`] reads, of the tenants that a condition names.

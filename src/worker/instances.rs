@@ -13,8 +13,9 @@ use super::results::Recorded;
 use super::terms::Terms;
 use crate::conversation::retry;
 use crate::error::Result;
-use crate::evolution::{Instance, Line, MOST_CALLS, SetUp, State, Trouble, Wanted, Webhook};
+use crate::evolution::{Line, MOST_CALLS, SetUp, State, Trouble, Wanted, Webhook};
 use crate::intake::line::qr_is_fresh_for;
+use crate::secrets::{self, Destination};
 use crate::settings::{self, WorkerLimits};
 use crate::store::connect_requests::{self, Claimed, Due};
 use crate::store::tenants;
@@ -112,22 +113,26 @@ fn wanted(claimed: &Claimed, timeout: Duration) -> std::result::Result<Box<Wante
     if claimed.created_at + SCANNED_WITHIN < Utc::now() {
         return Err(NOBODY_SCANNED.to_owned());
     }
-    let (secret, jwt_key) = (&claimed.webhook_secret, &claimed.webhook_jwt_key);
-    if settings::require_secret() && secret.is_none() && jwt_key.is_none() {
+    if settings::require_secret()
+        && claimed.webhook_secret.is_none()
+        && claimed.webhook_jwt_key.is_none()
+    {
         return Err(
             "the tenant has no webhook_secret, so that every webhook would be refused: set one"
                 .to_owned(),
         );
     }
     let source = settings::evolution_key_source();
+    let server = &claimed.evo_server_url;
+    let instance = keys::instance(server, &claimed.instance_name, claimed.evo_api_key.as_ref())?;
+    // They are sent there, as headers of the webhook.
+    let there = Destination::Tenants(&instance.base_url);
+    let secret = secrets::resolve_any("webhook_secret", claimed.webhook_secret.as_ref(), there)?;
+    let jwt_key = secrets::resolve_any("webhook_jwt_key", claimed.webhook_jwt_key.as_ref(), there)?;
     Ok(Box::new(Wanted {
-        instance: Instance {
-            base_url: keys::parse_url(&claimed.evo_server_url, "evo_server_url")?,
-            name: claimed.instance_name.clone(),
-            api_key: claimed.evo_api_key.clone(),
-        },
-        global_key: source.as_deref().map_or(Ok(None), keys::read_source),
         webhook: Webhook::new(&claimed.webhook_url, secret.as_ref(), jwt_key.as_ref()),
+        instance,
+        global_key: source.as_deref().map_or(Ok(None), secrets::of_setting),
         timeout,
     }))
 }

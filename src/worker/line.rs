@@ -9,8 +9,8 @@ use std::time::Instant;
 use pgrx::log;
 
 use super::jobs::{Done, Job};
+use super::keys;
 use super::places::{Places, Server, Side};
-use super::send;
 use crate::error::Result;
 use crate::evolution::{self, State};
 use crate::settings::{Behaviour, WorkerLimits};
@@ -55,15 +55,30 @@ impl LineChecks {
                 continue;
             }
             self.next.insert(tenant_id, Instant::now() + limits.line_check_interval);
-            jobs.extend(ask(tenant_id, places, defaults, limits)?);
+            jobs.extend(self.ask(tenant_id, places, defaults, limits)?);
         }
         let in_doubt: Vec<i32> =
             doubts.iter().copied().take(free.saturating_sub(jobs.len())).collect();
         for tenant_id in in_doubt {
             doubts.remove(&tenant_id);
-            jobs.extend(ask(tenant_id, places, defaults, limits)?);
+            jobs.extend(self.ask(tenant_id, places, defaults, limits)?);
         }
         Ok(jobs)
+    }
+
+    /// The question for a line; where its settings are wrong, the log says what to change.
+    fn ask(
+        &mut self,
+        tenant_id: i32,
+        places: &Places,
+        defaults: &Behaviour,
+        limits: &WorkerLimits,
+    ) -> Result<Option<Job>> {
+        let asked = ask(tenant_id, places, defaults, limits)?;
+        Ok(asked.unwrap_or_else(|why| {
+            self.tell(tenant_id, &why);
+            None
+        }))
     }
 
     /// Nothing else tells of a line that cannot be asked for: the log does, once for each reason.
@@ -74,12 +89,15 @@ impl LineChecks {
                 Ok(_) => {
                     self.told.remove(tenant_id);
                 }
-                Err(why) if self.told.get(tenant_id) == Some(why) => {}
-                Err(why) => {
-                    log!("whaply: the line of tenant {tenant_id} is not known: {why}");
-                    self.told.insert(*tenant_id, why.clone());
-                }
+                Err(why) => self.tell(*tenant_id, why),
             }
+        }
+    }
+
+    fn tell(&mut self, tenant_id: i32, why: &str) {
+        if self.told.get(&tenant_id).is_none_or(|told| told != why) {
+            log!("whaply: the line of tenant {tenant_id} is not known: {why}");
+            self.told.insert(tenant_id, why.to_owned());
         }
     }
 
@@ -89,21 +107,23 @@ impl LineChecks {
     }
 }
 
-/// None: there is nobody to ask, or it has its share of calls already.
+/// None: there is nobody to ask, or it has its share of calls already. The error says what to change.
 fn ask(
     tenant_id: i32,
     places: &Places,
     defaults: &Behaviour,
     limits: &WorkerLimits,
-) -> Result<Option<Job>> {
-    let Some(assistant) = tenants::assistant(tenant_id, defaults)? else { return Ok(None) };
-    // A wrong URL is told where a message fails to be sent.
-    let Ok(instance) = send::instance_of(&assistant) else { return Ok(None) };
+) -> Result<std::result::Result<Option<Job>, String>> {
+    let Some(assistant) = tenants::assistant(tenant_id, defaults)? else { return Ok(Ok(None)) };
+    let instance = match keys::instance_of(&assistant) {
+        Ok(instance) => instance,
+        Err(why) => return Ok(Err(why)),
+    };
     if !places.take(Side::Gateway, Server::of(&instance.base_url), tenant_id) {
-        return Ok(None);
+        return Ok(Ok(None));
     }
     let request = evolution::connection_state(&instance, limits.send_timeout);
-    Ok(Some(Job::AskLine { tenant_id, request }))
+    Ok(Ok(Some(Job::AskLine { tenant_id, request })))
 }
 
 /// Writes what Evolution said of a line. No answer, or no state, changes nothing.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::chat_lock::{self, Locked};
 use super::jobs::{Job, SendClaim};
+use super::keys;
 use super::places::{Server, Side};
 use super::results::Recorded;
 use super::send;
@@ -43,7 +44,7 @@ pub fn begin(id: i64, terms: Terms<'_>) -> Result<Option<Job>> {
         // Another message of the same words: this one's echo may still come.
         return Ok(None);
     }
-    let instance = match send::instance_of(&assistant) {
+    let instance = match keys::instance_of(&assistant) {
         Ok(instance) => instance,
         Err(error) => {
             send::hold(&delivery, &assistant, &error, now)?;

@@ -26,6 +26,7 @@ mod process;
 mod refused;
 mod register;
 mod results;
+mod retention;
 mod rounds;
 mod send;
 mod sent;
@@ -36,7 +37,7 @@ mod wake;
 
 use crate::process::guarded;
 
-pub use keys::{parse_url, read_source};
+pub use keys::parse_url;
 pub use pool::most_calls as most_open_files;
 pub use register::{
     at_preload, extension_created, is_preloaded, listening, start, status, stop, wait_at_most,

@@ -3,9 +3,8 @@
 
 use pgrx::warning;
 
-use super::keys;
 use crate::net::{Authorities, Outgoing, Proxy, Reach};
-use crate::settings;
+use crate::{secrets, settings};
 
 /// The settings as they are now. Whatever of them cannot be used lets less out, never more.
 pub fn now() -> Outgoing {
@@ -29,7 +28,7 @@ fn proxy(value: &str) -> Result<Proxy, String> {
     if !settings::is_source(value) {
         return Proxy::parse(value).map_err(str::to_owned);
     }
-    let url = keys::read_source(value)?.ok_or("its source is empty")?;
+    let url = secrets::of_setting(value)?.ok_or("its source is empty")?;
     Proxy::parse(url.expose()).map_err(str::to_owned)
 }
 

@@ -275,7 +275,7 @@ impl Rounds {
     fn maintain(&mut self, limits: &WorkerLimits) {
         if let Some(due) = self.chores.take_due(limits) {
             let done = self.alone(|_| due.run());
-            self.chores.ended(done);
+            self.chores.ended(due, done);
         }
     }
 

@@ -21,7 +21,7 @@ use crate::store::deliveries::{self, Delivery, Kind, NotSent};
 use crate::store::many_deliveries::{self, Held, Hindrance};
 use crate::store::replies::{self, End, Reply};
 use crate::store::tenants::{self, Assistant};
-use crate::store::{Chat, many_replies, transaction};
+use crate::store::{Chat, forgotten, many_replies, transaction};
 
 /// Begins these sends, as far as they may be sent, and names the calls to make after the commit. Their
 /// sessions are locked.
@@ -37,6 +37,7 @@ pub fn begin(ids: &[i64], terms: Terms<'_>) -> Result<Vec<Job>> {
     let replies = open_replies(deliveries())?;
     let chats: Vec<&Chat> = deliveries().map(|one| &one.chat).collect();
     let hindrances = many_deliveries::hindrances(&chats)?;
+    let everybody_is_kept = forgotten::nobody_is_being_forgotten()?;
     let (mut jobs, mut begun, mut taken) = (Vec::new(), Vec::new(), HashSet::new());
     for (one, hindrance) in due.iter().zip(hindrances) {
         let delivery = &one.delivery;
@@ -45,11 +46,14 @@ pub fn begin(ids: &[i64], terms: Terms<'_>) -> Result<Vec<Job>> {
         if hindrance.in_flight || !taken.insert(&delivery.chat) {
             continue;
         }
+        if !everybody_is_kept && !forgotten::is_kept(&delivery.chat)? {
+            continue;
+        }
         let reply = delivery.reply_id.and_then(|id| replies.get(&id));
         if !may_be_sent(one, hindrance, reply, assistant, terms.now)? || !assistant.line_is_open {
             continue;
         }
-        let instance = match instance_of(assistant) {
+        let instance = match keys::instance_of(assistant) {
             Ok(instance) => instance,
             Err(error) => {
                 fail(delivery, assistant, &error, terms.now)?;
@@ -158,15 +162,6 @@ fn paused(delivery: &Delivery, reply: Option<&Reply>) -> Result<()> {
         replies::finish(reply.id, End::Cancelled, Some(WHY))?;
     }
     deliveries::end(delivery.id, NotSent::Cancelled, WHY)
-}
-
-/// Where a tenant's messages go. The error is for `deliveries.error`: what to change.
-pub fn instance_of(assistant: &Assistant) -> std::result::Result<Instance, String> {
-    Ok(Instance {
-        base_url: keys::parse_url(&assistant.evo_server_url, "evo_server_url")?,
-        name: assistant.instance_name.clone(),
-        api_key: assistant.evo_api_key.clone(),
-    })
 }
 
 /// The delivery ends, and with it the reply it is a part of, if that is open.

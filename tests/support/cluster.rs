@@ -377,7 +377,7 @@ impl Cluster {
     }
 
     /// A client program, pointed at this server.
-    fn program(&self, name: &str) -> Command {
+    pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = self.user.command(&self.programs.join(name), &self.directory);
         let port = self.port().to_string();
         command.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &port]);

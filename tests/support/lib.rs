@@ -4,6 +4,7 @@
 pub mod backlog;
 pub mod cluster;
 pub mod database;
+mod dumps;
 pub mod evolution;
 pub mod gate;
 mod guard;
