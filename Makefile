@@ -51,7 +51,7 @@ fmt: ## format the Rust code
 .PHONY: test test-all test-unit test-regress test-e2e
 test: deps ## lint, then every tier of tests, with a summary; PG=18 on that version
 	@scripts/test
-test-all: deps ## make test on PostgreSQL 15, 16, 17, 18 and 13 (an hour and a half)
+test-all: deps ## make test on PostgreSQL 15, 16, 17, 18 and 13, and test-package (an hour and a half)
 	@scripts/test-all
 test-unit: deps ## unit tests and #[pg_test]
 	@scripts/test unit
@@ -64,9 +64,19 @@ test-e2e: deps ## end-to-end tests; TESTS=name runs those that contain it
 chaos: install ## the long tests: 20,000 random histories, 200 kills under load
 	@scripts/chaos
 
+.PHONY: fuzz
+fuzz: ## throw bad input at every reader, a minute each (FUZZ_SECONDS=60, TARGETS="webhook front_door")
+	@scripts/fuzz $(TARGETS)
+
 .PHONY: bench
 bench: deps ## measure beside the peers (25 minutes; ONLY=listener,ingest PAIRS=7 SECONDS=8 QUICK=1)
 	@scripts/bench
+
+.PHONY: package test-package
+package: deps ## build a .deb for the PostgreSQL of PG: target/package/postgresql-15-whaply_*.deb
+	@scripts/package
+test-package: deps ## install and exercise the .deb in a clean Debian (root; PG=15 or 17)
+	@scripts/test-package
 
 .PHONY: release-script
 release-script: install ## write sql/whaply--VERSION.sql from the code
