@@ -43,6 +43,8 @@ fn old_messages_and_payloads_go_while_others_are_answered_and_what_is_held_or_op
         "CREATE TABLE whaply.messages_archive (LIKE whaply.messages INCLUDING ALL EXCLUDING DEFAULTS);
          INSERT INTO whaply.messages_archive SELECT * FROM whaply.messages",
     );
+    // An archive of the user's own is opened to whaply_worker by the first call; nothing is as old as that.
+    assert_eq!(scene.db.value::<i64>("SELECT whaply.archive_messages(36500)", &[]), 0);
     // A question that an open reply is to answer, under another name of its chat; and one that may be ours.
     scene.db.execute(&format!(
         "UPDATE whaply.messages SET chat_id = '100000000000001@lid' WHERE message_id = '40-1';

@@ -22,6 +22,9 @@ const VAULT: &str = "
     CREATE TABLE vault.secrets (name text, secret bytea);
     CREATE VIEW vault.decrypted_secrets AS SELECT name, convert_from(secret, 'UTF8') AS decrypted_secret FROM vault.secrets;
     INSERT INTO vault.secrets VALUES ('model of the shop', convert_to('key-in-the-vault', 'UTF8'))";
+const LET_READ_VAULT: &str = "
+    GRANT USAGE ON SCHEMA vault TO whaply_worker;
+    GRANT SELECT ON vault.decrypted_secrets TO whaply_worker";
 
 /// A folder that the server may read, and one beside it.
 struct Folders {
@@ -92,6 +95,7 @@ fn a_key_comes_from_the_environment_from_a_file_and_from_vault_and_a_change_is_f
     ));
     let scene = Scene::start(&cluster, "sources");
     scene.db.execute(VAULT);
+    scene.db.execute(LET_READ_VAULT);
     // The gateway takes no other key than this.
     let token = folders.write("allowed/token", format!("{}\n", scene.shop.token()));
     scene.set_tenant(&format!("evo_api_key = '{token}'"));
@@ -174,6 +178,9 @@ fn what_cannot_be_read_fails_the_reply_by_its_source_and_nobody_elses() {
     }
     scene.db.execute(VAULT);
     name_key(&scene, "vault:any");
+    let error = error_of_next_answer(&scene, 19);
+    assert!(error.contains("GRANT USAGE ON SCHEMA vault TO whaply_worker"), "{error}");
+    scene.db.execute(LET_READ_VAULT);
     assert!(error_of_next_answer(&scene, 20).contains("not set or empty"));
     // Somebody else's view may fail in any way.
     scene.db.execute(
@@ -181,6 +188,7 @@ fn what_cannot_be_read_fails_the_reply_by_its_source_and_nobody_elses() {
          CREATE VIEW vault.decrypted_secrets AS
          SELECT name, (1 / (length(name) - length(name)))::text AS decrypted_secret FROM vault.secrets",
     );
+    scene.db.execute(LET_READ_VAULT);
     let other = scene.evolution.create_instance("loja-outra");
     let model = [
         ("llm_provider", "openai".to_owned()),
