@@ -604,6 +604,8 @@ CREATE TABLE whaply.access (
 CREATE UNIQUE INDEX idx_access_once
     ON whaply.access (role_name, level, coalesce(tenant_id, 0), coalesce(claim, ''));
 CREATE INDEX idx_access_tenant ON whaply.access (tenant_id) WHERE tenant_id IS NOT NULL;
+-- Without it a publication of all tables would make revoke_access fail: it has no primary key.
+ALTER TABLE whaply.access REPLICA IDENTITY FULL;
 
 SELECT pg_catalog.pg_extension_config_dump('whaply.access', '');
 

@@ -43,6 +43,9 @@ pub enum Error {
     /// What was asked for needs something that this server or transaction does not have.
     #[error("{message}")]
     NotPossible { message: String, hint: &'static str },
+    /// The command needs the database for itself, and the reply worker is connected to it.
+    #[error("the reply worker of whaply is connected to this database")]
+    DatabaseInUse,
     /// PostgreSQL raised an ERROR in a background process.
     #[error("{message}")]
     Raised { sqlstate: String, message: String },
@@ -111,6 +114,7 @@ impl Error {
             }
             Self::NotAllowed { .. } => "42501",
             Self::NotPossible { .. } => "55000",
+            Self::DatabaseInUse => "55006",
             Self::Raised { sqlstate, .. } => sqlstate,
             Self::Internal(_) => "XX000",
         }
@@ -135,6 +139,10 @@ impl Error {
             }
             Self::Standby => "Send webhooks to the primary.",
             Self::Outdated { .. } => "ALTER EXTENSION whaply UPDATE, in this database.",
+            Self::DatabaseInUse => {
+                "Stop it there first: SELECT whaply.stop_worker(). With whaply in shared_preload_libraries it \
+                 makes way by itself."
+            }
             Self::WithoutRole => "It was renamed: ALTER ROLE ... RENAME TO whaply_worker.",
             Self::InvalidArgument { hint, .. }
             | Self::NotPossible { hint, .. }

@@ -33,6 +33,7 @@ pg_module_magic!(name, version);
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
     worker::at_preload();
+    api::watch_database_commands();
 }
 
 /// What `cargo pgrx test` needs to know about the server it starts.

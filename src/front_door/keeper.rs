@@ -45,6 +45,7 @@ impl Keeper {
         if let Choice::Serve(database) = choice
             && self.listener.is_none()
             && self.restarts.is_due(now)
+            && !is_held(database)
         {
             if is_listening() {
                 // The one that a launcher before this one started.
@@ -74,7 +75,8 @@ impl Keeper {
 
     /// When it has to look again, if nothing happens.
     pub fn until_next(&self, now: Instant) -> Option<Duration> {
-        let is_due = self.listener.is_none() && matches!(self.said, Choice::Serve(_));
+        let is_due = self.listener.is_none()
+            && matches!(self.said, Choice::Serve(database) if !is_held(database));
         is_due.then(|| self.restarts.until_due(now))
     }
 
@@ -84,6 +86,11 @@ impl Keeper {
             return;
         }
         self.listener = None;
+        if board().is_some_and(|board| board.listener().take_made_way()) {
+            self.restarts.forgive(Instant::now());
+            self.trouble = Door::Opening;
+            return;
+        }
         let soon = self.restarts.note_end(Instant::now());
         self.trouble = if soon { Door::Ends } else { Door::Opening };
     }
@@ -139,6 +146,11 @@ impl Keeper {
             }
         }
     }
+}
+
+/// Whether a command needs the database for itself: the launcher is told when it has ended.
+fn is_held(database: u32) -> bool {
+    board().is_some_and(|board| board.holds().is_held(database))
 }
 
 /// Whether there is a listener, whoever started it.

@@ -38,19 +38,18 @@ pub extern "C-unwind" fn whaply_listener(database: pg_sys::Datum) {
     let database = pg_sys::Oid::from(database.value() as u32);
     // SAFETY: the start of a background worker, signals still blocked.
     unsafe { install_signal_handlers_with(stopping::terminate) }
+    if !arrive(database) {
+        return;
+    }
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
     pin_settings();
     memory::keep_no_large_pieces();
-    // A launcher that was restarted does not know of the one that its predecessor started.
-    if board().is_none_or(|board| board.listener().pid() != 0) {
-        return;
-    }
     let front_door = settings::front_door();
     let hall = Hall::new(rules_of(&front_door)).map(Arc::new);
     let http = hall.and_then(|hall| Ok((HttpSide::start(Arc::clone(&hall))?, hall)));
     match http {
         Ok((http, hall)) => {
-            take_place(database);
+            take_place();
             Listener::new(database, http, hall, front_door).run();
         }
         Err(error) => log!("whaply: the listener could not start: {error}"),
@@ -117,6 +116,9 @@ impl Listener {
             if self.is_stopped_by_hand() {
                 return "stop_worker() was called";
             }
+            if self.is_in_the_way() {
+                return "a command needs its database for itself";
+            }
             if is_time_to_look {
                 self.looked_at = Instant::now();
                 if let Some(why) = self.why_to_leave() {
@@ -148,6 +150,10 @@ impl Listener {
     fn is_stopped_by_hand(&self) -> bool {
         let slot = board().and_then(|board| board.slot(self.database.to_u32()));
         slot.is_some_and(|slot| slot.status() == Status::Stopped)
+    }
+
+    fn is_in_the_way(&self) -> bool {
+        board().is_some_and(|board| board.holds().is_held(self.database.to_u32()))
     }
 
     fn why_to_leave(&self) -> Option<&'static str> {
@@ -229,14 +235,45 @@ fn rules_of(front_door: &FrontDoor) -> Rules {
     Rules { limits, trusted, metrics_token }
 }
 
+/// Before it connects: whether it is the only listener, and the database not held. (A launcher that was
+/// restarted does not know of the one that its predecessor started.)
+fn arrive(database: pg_sys::Oid) -> bool {
+    let Some(board) = board() else { return false };
+    let listener = board.listener();
+    // SAFETY: reads a global of this process; the callback runs once, when it ends, as the last of ours.
+    unsafe {
+        if !listener.arrive(pg_sys::MyProcPid) {
+            return false;
+        }
+        pg_sys::before_shmem_exit(Some(depart), 0.into());
+    }
+    listener.serve(database.to_u32());
+    let is_held = board.holds().is_held(database.to_u32());
+    if is_held {
+        listener.make_way();
+    }
+    !is_held
+}
+
+/// # Safety
+/// Called by PostgreSQL when this process ends, on its main thread.
+#[pg_guard]
+unsafe extern "C-unwind" fn depart(_code: i32, _argument: pg_sys::Datum) {
+    if let Some(board) = board() {
+        board.listener().serve(0);
+        // SAFETY: reads a global of this process.
+        board.listener().depart(unsafe { pg_sys::MyProcPid });
+    }
+}
+
 /// Tells the other processes that this is the listener, until it ends.
-fn take_place(database: pg_sys::Oid) {
+fn take_place() {
     let Some(board) = board() else { return };
     // SAFETY: the latch lies in shared memory; the callback runs once, when this process ends.
     unsafe {
         let latch = &raw const (*pg_sys::MyProc).procLatch as usize;
         board.listening().note_nothing();
-        board.listener().occupy_for(database.to_u32(), pg_sys::MyProcPid, latch);
+        board.listener().occupy(pg_sys::MyProcPid, latch);
         pg_sys::before_shmem_exit(Some(leave_place), 0.into());
     }
 }
@@ -246,7 +283,7 @@ fn take_place(database: pg_sys::Oid) {
 #[pg_guard]
 unsafe extern "C-unwind" fn leave_place(_code: i32, _argument: pg_sys::Datum) {
     if let Some(board) = board() {
-        board.listener().occupy_for(0, 0, 0);
+        board.listener().occupy(0, 0);
         board.listening().note_nothing();
     }
 }

@@ -11,13 +11,15 @@ const LOCK_TIMEOUT: &CStr = c"250ms";
 /// For work that has met a lock already, and that others wait behind.
 const SHORT_LOCK_TIMEOUT: &CStr = c"20ms";
 
-const PINNED: [(&CStr, &CStr); 8] = [
+const PINNED: &[(&CStr, &CStr)] = &[
     (c"default_transaction_isolation", c"read committed"),
     (c"default_transaction_read_only", c"off"),
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"statement_timeout", c"0"),
     (c"lock_timeout", LOCK_TIMEOUT),
     (c"idle_in_transaction_session_timeout", c"0"),
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    (c"transaction_timeout", c"0"),
     // The policy of whaply_worker lets it see every row; off would be an error instead.
     (c"row_security", c"on"),
     // Compiling a statement takes longer than to run any of these, and 60 MB for its library.
@@ -27,7 +29,7 @@ const PINNED: [(&CStr, &CStr); 8] = [
 /// Settings of the database or the role reach a background process too; these would break it.
 /// Called once, when it is connected.
 pub fn pin_settings() {
-    for (name, value) in PINNED {
+    for (name, value) in PINNED.iter().copied() {
         pin(name, value);
     }
 }

@@ -114,12 +114,17 @@ pub fn become_the_worker() -> Result<bool> {
 
 /// The process that is the reply worker of this database, if one is.
 pub fn worker_pid() -> Result<Option<i32>> {
+    // SAFETY: reads a global that does not change after the start of the process.
+    worker_pid_of(unsafe { pg_sys::MyDatabaseId }.to_u32())
+}
+
+/// The same of any database of this server.
+pub fn worker_pid_of(database: u32) -> Result<Option<i32>> {
     sql::query_one(
         "SELECT l.pid FROM pg_catalog.pg_locks l \
-           JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = current_database() \
-          WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+          WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.database = $2 \
             AND (l.classid::bigint << 32 | l.objid::bigint) = $1",
-        &[WORKER_LOCK.into()],
+        &[WORKER_LOCK.into(), pg_sys::Oid::from(database).into()],
         |row| row.get(1),
     )
 }

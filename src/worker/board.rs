@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicUsize
 use pgrx::prelude::*;
 use pgrx::{PGRXSharedMemory, PgAtomic};
 
+use super::holds::Holds;
 use crate::front_door::Noted;
 
 /// Databases with a worker, at most. Beyond it a database is left without one, and the log says so.
@@ -52,6 +53,11 @@ pub struct Slot {
     database: AtomicU32,
     status: AtomicU32,
     pid: AtomicI32,
+    /// The process that is connected to the database, or about to be: before it has its place, and until
+    /// it has left. 0: none.
+    process: AtomicI32,
+    /// A command on the database made it leave: that was no failure.
+    made_way: AtomicBool,
     /// Address of the worker's latch in shared memory, 0 while it has none. Stale for a moment
     /// after a worker died: setting the latch of another process only wakes it.
     latch: AtomicUsize,
@@ -72,6 +78,7 @@ pub struct Board {
     listening: Noted,
     /// Databases for which there is no slot.
     left_out: AtomicUsize,
+    holds: Holds,
     slots: [Slot; MOST_DATABASES],
 }
 
@@ -83,6 +90,7 @@ impl Default for Board {
             listener: Slot::default(),
             listening: Noted::default(),
             left_out: AtomicUsize::new(0),
+            holds: Holds::default(),
             slots: std::array::from_fn(|_| Slot::default()),
         }
     }
@@ -120,6 +128,8 @@ impl Board {
         let free = self.slot(0)?;
         free.set_status(Status::Starting);
         free.pid.store(0, Ordering::Release);
+        free.process.store(0, Ordering::SeqCst);
+        free.made_way.store(false, Ordering::Release);
         free.latch.store(0, Ordering::Release);
         free.stay_awake();
         free.set_without_process(false);
@@ -149,6 +159,23 @@ impl Board {
     pub fn without_process(&self) -> Vec<u32> {
         let lacking = self.slots.iter().filter(|slot| slot.without_process.load(Ordering::Acquire));
         lacking.map(Slot::database).filter(|&database| database != 0).collect()
+    }
+
+    /// The databases that no process of whaply may be connected to at the moment.
+    pub fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    /// Whether a process of whaply is connected to the database, or about to be.
+    pub fn is_occupied(&self, database: u32) -> bool {
+        self.occupied_slots(database).next().is_some()
+    }
+
+    /// The places whose processes are connected to the database, or about to be.
+    pub fn occupied_slots(&self, database: u32) -> impl Iterator<Item = &Slot> {
+        let listener = (self.listener.database() == database).then_some(&self.listener);
+        let slots = self.slot(database).into_iter().chain(listener);
+        slots.filter(|slot| slot.process() != 0)
     }
 
     pub fn set_launcher_latch(&self, latch: usize) {
@@ -210,16 +237,49 @@ impl Slot {
         self.pid.load(Ordering::Acquire)
     }
 
+    pub fn process(&self) -> i32 {
+        self.process.load(Ordering::SeqCst)
+    }
+
+    /// A process is about to connect; whether no other has this place.
+    pub fn arrive(&self, pid: i32) -> bool {
+        self.process.compare_exchange(0, pid, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// The process is connected no more; false: it never had this place.
+    pub fn depart(&self, pid: i32) -> bool {
+        self.process.compare_exchange(pid, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Its process leaves, or does not come, because a command needs the database for itself.
+    pub fn make_way(&self) {
+        self.made_way.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// SIGTERM, as `pg_terminate_backend` sends it.
+    pub fn terminate(&self) {
+        let process = self.process();
+        if process != 0 {
+            // SAFETY: a plain libc call; the process says itself when it is gone.
+            unsafe { libc::kill(process, libc::SIGTERM) };
+        }
+    }
+
+    /// Whether its process went for that reason. Asked once for each end.
+    pub fn take_made_way(&self) -> bool {
+        self.made_way.swap(false, Ordering::AcqRel)
+    }
+
+    /// The same for a place that no database has for itself: which one it serves. 0: none.
+    pub fn serve(&self, database: u32) {
+        self.database.store(database, Ordering::SeqCst);
+    }
+
     /// A worker takes its place, or leaves it (pid 0, latch 0).
     pub fn occupy(&self, pid: i32, latch: usize) {
         self.pid.store(pid, Ordering::Release);
         self.latch.store(latch, Ordering::Release);
-    }
-
-    /// The same for a place that no database has for itself: it says which one it serves.
-    pub fn occupy_for(&self, database: u32, pid: i32, latch: usize) {
-        self.occupy(pid, latch);
-        self.database.store(database, Ordering::Release);
     }
 
     /// The database that is served, 0: none.

@@ -103,10 +103,13 @@ impl Launcher {
             let Err(BackgroundWorkerStatus::Stopped) = worker.pid() else { continue };
             watched.worker = None;
             let now = Instant::now();
-            match self.board.slot(database).map(|slot| slot.status()) {
+            let slot = self.board.slot(database);
+            let made_way = slot.is_some_and(|slot| slot.take_made_way());
+            match slot.map(|slot| slot.status()) {
                 Some(Status::NotNeeded) => drop(self.not_needed.insert(database)),
                 // Stopped on purpose: it may start again at once.
                 Some(Status::Stopped) => watched.restarts.forgive(now),
+                _ if made_way => watched.restarts.forgive(now),
                 _ => drop(watched.restarts.note_end(now)),
             }
         }
@@ -180,6 +183,7 @@ impl Launcher {
             watched.worker.is_none()
                 && watched.restarts.is_due(now)
                 && status == Some(Status::Starting)
+                && !board.holds().is_held(**database)
         };
         let Some((&database, watched)) = self.watched.iter_mut().find(due) else { return };
         watched.restarts.note_start(now);
@@ -209,6 +213,7 @@ impl Launcher {
         let busy = self.watched.iter().any(|(&database, watched)| {
             let status = self.board.slot(database).map(|slot| slot.status());
             status == Some(Status::Starting)
+                && !self.board.holds().is_held(database)
                 && (watched.worker.is_some() || watched.restarts.is_due(now))
         });
         if busy {

@@ -12,12 +12,14 @@ mod claims;
 mod cooldowns;
 mod due;
 mod endings;
+mod holds;
 mod instances;
 mod jobs;
 mod keys;
 mod launcher;
 mod line;
 mod lookup;
+mod making_way;
 mod modes;
 mod outgoing;
 mod places;
@@ -38,6 +40,7 @@ mod wake;
 use crate::process::guarded;
 
 pub use keys::parse_url;
+pub use making_way::make_way;
 pub use pool::most_calls as most_open_files;
 pub use register::{
     at_preload, extension_created, is_preloaded, listening, start, status, stop, wait_at_most,

@@ -23,7 +23,9 @@ use crate::store::extension::{self, Presence};
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
     let database = pg_sys::Oid::from(database.value() as u32);
-    connect(database);
+    if !connect(database) {
+        return;
+    }
     // Before the settings are pinned: this wait may be long.
     super::register::wait_for_creating_transaction();
     pin_settings();
@@ -36,6 +38,10 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
     log!("whaply: the reply worker is ready");
     loop {
         run(&mut rounds);
+        if is_held(database) {
+            log!("whaply: the reply worker leaves: a command needs its database for itself");
+            return;
+        }
         if is_stopped() || has_nothing_to_do(database) {
             return;
         }
@@ -74,13 +80,45 @@ fn fatal(message: &str) -> ! {
     FATAL!("{message}")
 }
 
-fn connect(database: pg_sys::Oid) {
+/// False where a command needs the database for itself.
+fn connect(database: pg_sys::Oid) -> bool {
     // SAFETY: the start of a background worker, signals still blocked. `die` interrupts a running
     // statement and a lock wait, which pgrx's own handler does not.
     unsafe {
         install_signal_handlers();
     }
+    if !arrive(database) {
+        return false;
+    }
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    true
+}
+
+/// Before it connects, so that a command on the database never overlooks this process.
+fn arrive(database: pg_sys::Oid) -> bool {
+    let Some(slot) = slot_of(database) else { return true };
+    // SAFETY: reads a global of this process; the callback runs once, when it ends, as the last of ours.
+    unsafe {
+        // Not, if the one that a launcher before this one started is there: it is found out later.
+        if slot.arrive(pg_sys::MyProcPid) {
+            pg_sys::before_shmem_exit(Some(depart), database.into());
+        }
+    }
+    let is_held = is_held(database);
+    if is_held {
+        slot.make_way();
+    }
+    !is_held
+}
+
+/// # Safety
+/// Called by PostgreSQL when this process ends, on its main thread; `database` is the OID given with it.
+#[pg_guard]
+unsafe extern "C-unwind" fn depart(_code: i32, database: pg_sys::Datum) {
+    if let Some(slot) = board().and_then(|board| board.slot(database.value() as u32)) {
+        // SAFETY: reads a global of this process.
+        slot.depart(unsafe { pg_sys::MyProcPid });
+    }
 }
 
 /// Whether this database has no extension. It is looked at once more after that was noted: CREATE
@@ -150,7 +188,12 @@ fn run(rounds: &mut Rounds) {
 fn is_stopped() -> bool {
     // SAFETY: reads a global of this process.
     let database = unsafe { pg_sys::MyDatabaseId };
-    slot_of(database).is_some_and(|slot| slot.status() == Status::Stopped)
+    slot_of(database).is_some_and(|slot| slot.status() == Status::Stopped) || is_held(database)
+}
+
+/// Whether a command needs the database for itself: nobody of whaply may be connected to it.
+fn is_held(database: pg_sys::Oid) -> bool {
+    board().is_some_and(|board| board.holds().is_held(database.to_u32()))
 }
 
 fn slot_of(database: pg_sys::Oid) -> Option<&'static Slot> {
