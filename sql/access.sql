@@ -13,6 +13,8 @@ CREATE TABLE whaply.access (
 CREATE UNIQUE INDEX idx_access_once
     ON whaply.access (role_name, level, coalesce(tenant_id, 0), coalesce(claim, ''));
 CREATE INDEX idx_access_tenant ON whaply.access (tenant_id) WHERE tenant_id IS NOT NULL;
+-- It has no key, and a row is deleted also where all tables are published.
+ALTER TABLE whaply.access REPLICA IDENTITY FULL;
 
 SELECT pg_catalog.pg_extension_config_dump('whaply.access', '');
 

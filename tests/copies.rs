@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use support::every_row::{assert_same_contents, contents};
 use support::scene::{insert_tenant, webhook_of};
 use support::worker::wait_for_worker;
 use support::{
@@ -60,22 +60,6 @@ fn play_until_everything_is_open(scene: &Scene) {
     ));
 }
 
-/// Every row of every table of the extension, and where its sequences stand.
-fn contents(db: &Database) -> Vec<(String, Vec<Value>)> {
-    let members: Vec<String> = db.column(
-        "SELECT c.oid::regclass::text FROM pg_extension x, unnest(x.extconfig) AS member (id)
-           JOIN pg_class c ON c.oid = member.id WHERE x.extname = 'whaply' ORDER BY 1",
-        &[],
-    );
-    let rows = |member: &String| {
-        // Only these columns of a sequence are its state; a table has no such names.
-        let columns = if member.ends_with("_seq") { "last_value, is_called" } else { "*" };
-        let sql = format!("SELECT to_jsonb(r) FROM (SELECT {columns} FROM {member}) r ORDER BY 1");
-        (member.clone(), db.column(&sql, &[]))
-    };
-    members.iter().map(rows).collect()
-}
-
 fn states(db: &Database) -> Vec<String> {
     let sql = "SELECT split_part(chat_id, '@', 1) || ' ' || state FROM whaply.replies ORDER BY id";
     db.column(sql, &[])
@@ -97,9 +81,7 @@ fn a_restored_dump_is_complete_and_silent_until_it_is_adopted() {
     elsewhere.restore(&copy, &dump);
     wait_for_worker(&copy);
     let (original, copied) = (contents(&scene.db), contents(&copy));
-    for ((member, rows), (_, expected)) in copied.iter().zip(&original) {
-        assert_eq!(rows, expected, "{member}");
-    }
+    assert_same_contents(&copied, &original);
     assert_eq!(copied.len(), 18, "ten tables, eight sequences");
     let empty = copied.iter().filter(|(_, rows)| rows.is_empty()).map(|(name, _)| name.as_str());
     assert_eq!(empty.collect::<Vec<_>>(), ["whaply.chat_aliases"], "the test plays the others");

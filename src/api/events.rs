@@ -34,6 +34,9 @@ pub(super) fn require_sight(caller: &Caller, instance: &str) -> Result<()> {
 
 /// Takes a webhook and wakes the worker when the transaction commits.
 pub(super) fn take(payload: &Payload) -> Result<JsonB> {
+    if transaction::is_standby() {
+        return Err(Error::Standby);
+    }
     // Before anything that an old table could refuse: what it refuses, Evolution drops for ever.
     extension::require_served()?;
     let outcome = intake::ingest(payload, transaction::now())?;
