@@ -167,7 +167,19 @@ impl Cluster {
     #[track_caller]
     pub fn create_empty_database(&self, prefix: &str) -> Database {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{prefix}_{}_{number}", process::id());
+        self.create_empty(format!("{prefix}_{}_{number}", process::id()))
+    }
+
+    /// With just this name and whaply in it, in a cluster of the test's own.
+    #[track_caller]
+    pub fn create_named_database(&self, name: &str) -> Database {
+        let database = self.create_empty(name.to_owned());
+        database.execute("CREATE EXTENSION whaply");
+        database
+    }
+
+    #[track_caller]
+    fn create_empty(&self, name: String) -> Database {
         // Nobody can be connected to template0, which would make this fail.
         let sql = format!("CREATE DATABASE {name} TEMPLATE template0");
         let created = self.connect("postgres").batch_execute(&sql);
