@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use support::copies::{answer_for_a_tenant_of_its_own, served_elsewhere};
 use support::every_row::{assert_same_contents, contents};
-use support::scene::{insert_tenant, webhook_of};
+use support::scene::webhook_of;
 use support::worker::wait_for_worker;
 use support::{
     Cluster, ClusterOptions, Database, Gate, Relay, Scene, SendBehaviour, StopMode, wait_until,
@@ -65,10 +66,6 @@ fn states(db: &Database) -> Vec<String> {
     db.column(sql, &[])
 }
 
-fn home_complaints(db: &Database) -> Vec<String> {
-    db.column("SELECT instance_name::text FROM whaply.health WHERE subject = 'home'", &[])
-}
-
 #[test]
 fn a_restored_dump_is_complete_and_silent_until_it_is_adopted() {
     let source = patient_cluster();
@@ -95,7 +92,7 @@ fn a_restored_dump_is_complete_and_silent_until_it_is_adopted() {
     assert_eq!(asked.answer().json()["action"], "ai_queued");
     answer_for_a_tenant_of_its_own(&scene, &copy, &relay);
     assert_eq!((scene.llm.requests().len(), scene.shop.sent().len()), (calls.0 + 1, calls.1));
-    assert_eq!(home_complaints(&copy), ["loja-demo"]);
+    assert_eq!(served_elsewhere(&copy), ["loja-demo"]);
     assert!(copy.value::<bool>("SELECT whaply.wait_until_idle('60 s')", &[]));
 
     source.stop(StopMode::Fast);
@@ -103,24 +100,6 @@ fn a_restored_dump_is_complete_and_silent_until_it_is_adopted() {
     assert_eq!(copy.value::<i64>("SELECT whaply.adopt_tenants()", &[]), 1);
     assert_adopted(&scene, &copy);
     assert_eq!(copy.value::<i64>("SELECT whaply.adopt_tenants()", &[]), 0);
-}
-
-/// Shows that the copy's worker looks at its tables and finds what is its own.
-fn answer_for_a_tenant_of_its_own(scene: &Scene, copy: &Database, relay: &Relay) {
-    let other = scene.evolution.create_instance("loja-nova");
-    let columns = [
-        ("instance_name", other.name().to_owned()),
-        ("evo_server_url", scene.evolution.url()),
-        ("evo_api_key", other.token().to_owned()),
-        ("llm_provider", "openai".to_owned()),
-        ("llm_base_url", format!("{}/v1", scene.llm.url())),
-        ("debounce", "0".to_owned()),
-    ];
-    let columns = columns.map(|(name, value)| (name.to_owned(), value));
-    let tenant_id = insert_tenant(copy, &columns);
-    other.set_webhook(webhook_of(copy, tenant_id, &relay.url()));
-    other.customer_says(ASKED_IN_THE_COPY, "Oi?").delivered();
-    other.wait_for_sent(1, LIMIT);
 }
 
 /// What was open is finished, and nobody gets a message twice.
@@ -142,5 +121,5 @@ fn assert_adopted(scene: &Scene, copy: &Database) {
     assert_eq!(failed, [TOO_OLD]);
     let questions = "SELECT count(*) FROM whaply.processed_events WHERE action_taken = 'ai_queued'";
     assert_eq!(copy.value::<i64>(questions, &[]), 0);
-    assert_eq!(home_complaints(copy), Vec::<String>::new());
+    assert_eq!(served_elsewhere(copy), Vec::<String>::new());
 }

@@ -178,6 +178,11 @@ impl Cluster {
         database
     }
 
+    /// One that is there already, made by somebody else.
+    pub fn existing_database(&self, name: &str) -> Database {
+        Database::new(self.port(), name.to_owned())
+    }
+
     #[track_caller]
     fn create_empty(&self, name: String) -> Database {
         // Nobody can be connected to template0, which would make this fail.

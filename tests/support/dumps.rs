@@ -48,7 +48,7 @@ impl Cluster {
     #[track_caller]
     pub fn restore_with_database(&self, name: &str, dump: &str) -> Database {
         self.run_sql("postgres", dump);
-        Database::new(self.port(), name.to_owned())
+        self.existing_database(name)
     }
 
     /// Runs a dump of no database in particular.
@@ -68,7 +68,7 @@ impl Cluster {
     #[track_caller]
     pub fn restore_file_with_database(&self, name: &str, DumpFile(file): &DumpFile) -> Database {
         self.printed("pg_restore", &["--create", "--exit-on-error", "-d", "postgres", file]);
-        Database::new(self.port(), name.to_owned())
+        self.existing_database(name)
     }
 
     /// Restores it into an empty database with two sessions, which check no foreign keys. The first error

@@ -4,6 +4,7 @@
 pub mod backlog;
 pub mod cluster;
 mod cluster_options;
+pub mod copies;
 pub mod database;
 mod dumps;
 pub mod every_row;
