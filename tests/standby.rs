@@ -52,14 +52,14 @@ fn a_standby_sleeps_and_can_be_read_and_once_promoted_it_answers_what_is_open_by
     let found: Vec<String> = db.column("SELECT severity || ' ' || subject FROM whaply.health", &[]);
     assert_eq!(found, ["info listener"]);
 
-    // Evolution repeats it: 503 is no refusal for good.
     let payload = message("loja-demo", "ON-A-STANDBY", "Oi");
     let refused = db.connect().query_one("SELECT whaply.ingest($1)", &[&payload]);
     let refused = refused.expect_err("it cannot write");
     let refused = refused.as_db_error().expect("an answer of the server");
-    assert_eq!(refused.code().code(), "PT503");
+    assert_eq!(refused.code().code(), "25006");
     assert!(refused.message().contains("this server is a standby"), "{refused:?}");
     assert_eq!(refused.hint(), Some("Send webhooks to the primary."));
+    // Evolution repeats what is answered with 503.
     let relay = Relay::start(&db);
     scene.shop.set_webhook(webhook_of(&db, scene.tenant_id, &relay.url()));
     let said = scene.shop.customer_says(ASKED_AT_THE_STANDBY, "E agora?");
