@@ -152,7 +152,7 @@ COMMENT ON FUNCTION whaply.cancel_reply(bigint) IS 'Calls an open reply off. Ret
 COMMENT ON FUNCTION whaply.start_worker() IS 'Starts the reply worker of this database and waits for it, 10 s at most. The listener follows, if this is the database it serves. Returns whether the worker runs';
 COMMENT ON FUNCTION whaply.stop_worker() IS 'Stops the reply worker and the listener of this database and waits for their end, 10 s at most. Returns whether they are gone. They stay away until start_worker() or a restart of the server';
 COMMENT ON FUNCTION whaply.worker_status() IS '{status, pid, preloaded} of the reply worker of this database';
-COMMENT ON FUNCTION whaply.server_status() IS '{library, listener: {state, reason, error}, databases_without_process, databases_left_out}: what view health tells of the processes of whaply in this server. state: off, starting, open, down';
+COMMENT ON FUNCTION whaply.server_status() IS '{library, previous, listener: {state, reason, error}, databases_without_process, databases_left_out}: what view health tells of the processes of whaply in this server. previous: the version whose tables the library serves too. state: off, starting, open, down';
 COMMENT ON FUNCTION whaply.wait_until_idle(interval) IS 'Waits until the worker has nothing open; false if the time is over first. What waits for a line that is closed does not count. For tests: not in a transaction that has written';
 COMMENT ON FUNCTION whaply.adopt_tenants() IS 'Makes this database the one that speaks for its tenants, after a restore. Fails open replies older than reply_expiry. Returns how many tenants were elsewhere';
 COMMENT ON FUNCTION whaply.home_id() IS 'Names this database: system identifier and OID. A copy has another';

@@ -31,11 +31,13 @@ SELECT NULL, 'worker', (server.status ->> 'databases_left_out') || ' databases a
        'move some to another server; databases that take no connections, and templates, do not count', 'warning'
   FROM server WHERE (server.status ->> 'databases_left_out')::bigint > 0
 UNION ALL
-SELECT NULL, 'version', format('the library is version %s, the extension in this database %s: nothing is answered until they are '
-                               || 'the same', server.status ->> 'library', x.extversion),
+SELECT NULL, 'version', format('the library is version %s, the extension in this database %s: ', server.status ->> 'library', x.extversion)
+       || CASE x.extversion WHEN server.status ->> 'previous' THEN 'it is served as before, without what is new'
+                            ELSE 'nothing is answered until they are the same' END,
        CASE WHEN string_to_array(x.extversion, '.')::integer[] > string_to_array(server.status ->> 'library', '.')::integer[]
             THEN 'restart the server, so that it loads the library of that version'
-            ELSE 'ALTER EXTENSION whaply UPDATE, in this database' END, 'critical'
+            ELSE 'ALTER EXTENSION whaply UPDATE, in this database' END,
+       CASE x.extversion WHEN server.status ->> 'previous' THEN 'warning' ELSE 'critical' END
   FROM server JOIN pg_extension x ON x.extname = 'whaply' AND x.extversion <> server.status ->> 'library'
 UNION ALL
 SELECT NULL, 'listener', 'nothing listens at whaply.listen: ' || CASE listener.reason

@@ -398,11 +398,13 @@ SELECT NULL, 'worker', (server.status ->> 'databases_left_out') || ' databases a
        'move some to another server; databases that take no connections, and templates, do not count', 'warning'
   FROM server WHERE (server.status ->> 'databases_left_out')::bigint > 0
 UNION ALL
-SELECT NULL, 'version', format('the library is version %s, the extension in this database %s: nothing is answered until they are '
-                               || 'the same', server.status ->> 'library', x.extversion),
+SELECT NULL, 'version', format('the library is version %s, the extension in this database %s: ', server.status ->> 'library', x.extversion)
+       || CASE x.extversion WHEN server.status ->> 'previous' THEN 'it is served as before, without what is new'
+                            ELSE 'nothing is answered until they are the same' END,
        CASE WHEN string_to_array(x.extversion, '.')::integer[] > string_to_array(server.status ->> 'library', '.')::integer[]
             THEN 'restart the server, so that it loads the library of that version'
-            ELSE 'ALTER EXTENSION whaply UPDATE, in this database' END, 'critical'
+            ELSE 'ALTER EXTENSION whaply UPDATE, in this database' END,
+       CASE x.extversion WHEN server.status ->> 'previous' THEN 'warning' ELSE 'critical' END
   FROM server JOIN pg_extension x ON x.extname = 'whaply' AND x.extversion <> server.status ->> 'library'
 UNION ALL
 SELECT NULL, 'listener', 'nothing listens at whaply.listen: ' || CASE listener.reason
@@ -914,7 +916,7 @@ REVOKE ALL ON FUNCTION whaply.seen_tenants(text), whaply.masked_keys(), whaply.s
 
 COMMENT ON VIEW whaply.tenant_stats_daily IS 'The last 31 days by tenant and day of its timezone: messages, replies sent, errors (replies and messages that failed), tokens, and the time from the first question to the end of the answer. A day without anything has no row';
 COMMENT ON VIEW whaply.health IS 'One row for each thing that needs a person, the worst first (severity: critical, warning, info); empty is good';
-COMMENT ON FUNCTION whaply.server_status() IS '{library, listener: {state, reason, error}, databases_without_process, databases_left_out}: what view health tells of the processes of whaply in this server. state: off, starting, open, down';
+COMMENT ON FUNCTION whaply.server_status() IS '{library, previous, listener: {state, reason, error}, databases_without_process, databases_left_out}: what view health tells of the processes of whaply in this server. previous: the version whose tables the library serves too. state: off, starting, open, down';
 
 REVOKE ALL ON FUNCTION whaply.server_status() FROM PUBLIC;
 

@@ -31,7 +31,7 @@ pub enum Error {
     /// The webhook arrived where nothing can be written.
     #[error("this server is a standby and cannot take webhooks")]
     Standby,
-    /// The library is newer than the tables: a webhook must not be lost meanwhile.
+    /// The tables are older than those that the library serves: a webhook must not be lost meanwhile.
     #[error("the tables of whaply are of version {tables}, the library of {library}")]
     Outdated { tables: String, library: &'static str },
     /// The role that all SQL runs as is not on this server.

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-use support::scene::{insert_tenant, webhook_of};
+use support::copies::{answer_for_a_tenant_of_its_own, served_elsewhere};
+use support::every_row::{assert_same_contents, contents};
+use support::scene::webhook_of;
 use support::worker::wait_for_worker;
 use support::{
     Cluster, ClusterOptions, Database, Gate, Relay, Scene, SendBehaviour, StopMode, wait_until,
@@ -60,29 +61,9 @@ fn play_until_everything_is_open(scene: &Scene) {
     ));
 }
 
-/// Every row of every table of the extension, and where its sequences stand.
-fn contents(db: &Database) -> Vec<(String, Vec<Value>)> {
-    let members: Vec<String> = db.column(
-        "SELECT c.oid::regclass::text FROM pg_extension x, unnest(x.extconfig) AS member (id)
-           JOIN pg_class c ON c.oid = member.id WHERE x.extname = 'whaply' ORDER BY 1",
-        &[],
-    );
-    let rows = |member: &String| {
-        // Only these columns of a sequence are its state; a table has no such names.
-        let columns = if member.ends_with("_seq") { "last_value, is_called" } else { "*" };
-        let sql = format!("SELECT to_jsonb(r) FROM (SELECT {columns} FROM {member}) r ORDER BY 1");
-        (member.clone(), db.column(&sql, &[]))
-    };
-    members.iter().map(rows).collect()
-}
-
 fn states(db: &Database) -> Vec<String> {
     let sql = "SELECT split_part(chat_id, '@', 1) || ' ' || state FROM whaply.replies ORDER BY id";
     db.column(sql, &[])
-}
-
-fn home_complaints(db: &Database) -> Vec<String> {
-    db.column("SELECT instance_name::text FROM whaply.health WHERE subject = 'home'", &[])
 }
 
 #[test]
@@ -97,9 +78,7 @@ fn a_restored_dump_is_complete_and_silent_until_it_is_adopted() {
     elsewhere.restore(&copy, &dump);
     wait_for_worker(&copy);
     let (original, copied) = (contents(&scene.db), contents(&copy));
-    for ((member, rows), (_, expected)) in copied.iter().zip(&original) {
-        assert_eq!(rows, expected, "{member}");
-    }
+    assert_same_contents(&copied, &original);
     assert_eq!(copied.len(), 18, "ten tables, eight sequences");
     let empty = copied.iter().filter(|(_, rows)| rows.is_empty()).map(|(name, _)| name.as_str());
     assert_eq!(empty.collect::<Vec<_>>(), ["whaply.chat_aliases"], "the test plays the others");
@@ -113,7 +92,7 @@ fn a_restored_dump_is_complete_and_silent_until_it_is_adopted() {
     assert_eq!(asked.answer().json()["action"], "ai_queued");
     answer_for_a_tenant_of_its_own(&scene, &copy, &relay);
     assert_eq!((scene.llm.requests().len(), scene.shop.sent().len()), (calls.0 + 1, calls.1));
-    assert_eq!(home_complaints(&copy), ["loja-demo"]);
+    assert_eq!(served_elsewhere(&copy), ["loja-demo"]);
     assert!(copy.value::<bool>("SELECT whaply.wait_until_idle('60 s')", &[]));
 
     source.stop(StopMode::Fast);
@@ -121,24 +100,6 @@ fn a_restored_dump_is_complete_and_silent_until_it_is_adopted() {
     assert_eq!(copy.value::<i64>("SELECT whaply.adopt_tenants()", &[]), 1);
     assert_adopted(&scene, &copy);
     assert_eq!(copy.value::<i64>("SELECT whaply.adopt_tenants()", &[]), 0);
-}
-
-/// Shows that the copy's worker looks at its tables and finds what is its own.
-fn answer_for_a_tenant_of_its_own(scene: &Scene, copy: &Database, relay: &Relay) {
-    let other = scene.evolution.create_instance("loja-nova");
-    let columns = [
-        ("instance_name", other.name().to_owned()),
-        ("evo_server_url", scene.evolution.url()),
-        ("evo_api_key", other.token().to_owned()),
-        ("llm_provider", "openai".to_owned()),
-        ("llm_base_url", format!("{}/v1", scene.llm.url())),
-        ("debounce", "0".to_owned()),
-    ];
-    let columns = columns.map(|(name, value)| (name.to_owned(), value));
-    let tenant_id = insert_tenant(copy, &columns);
-    other.set_webhook(webhook_of(copy, tenant_id, &relay.url()));
-    other.customer_says(ASKED_IN_THE_COPY, "Oi?").delivered();
-    other.wait_for_sent(1, LIMIT);
 }
 
 /// What was open is finished, and nobody gets a message twice.
@@ -160,5 +121,5 @@ fn assert_adopted(scene: &Scene, copy: &Database) {
     assert_eq!(failed, [TOO_OLD]);
     let questions = "SELECT count(*) FROM whaply.processed_events WHERE action_taken = 'ai_queued'";
     assert_eq!(copy.value::<i64>(questions, &[]), 0);
-    assert_eq!(home_complaints(copy), Vec::<String>::new());
+    assert_eq!(served_elsewhere(copy), Vec::<String>::new());
 }

@@ -1,4 +1,4 @@
-//! The upgrade from 0.1.0: a database that was upgraded has what a fresh one has, every row is kept,
+//! The upgrade from every version that was released: a database that was upgraded has what a fresh one has, every row is kept,
 //! and who writes meanwhile waits instead of being lost. What the new version does is not its matter.
 
 use std::collections::BTreeSet;
@@ -6,12 +6,11 @@ use std::thread;
 
 use postgres::Client;
 use serde_json::Value;
+use support::every_row::{contents, fill, versions};
 use support::listener::message;
-use support::scene::{base_url, columns_of_model, insert_tenant, webhook_of};
 use support::worker::wait_for_worker;
 use support::{
-    Database, EvolutionOptions, FakeEvolution, FakeLlm, LlmOptions, ModelServer, PATIENCE, Relay,
-    Scene, shared_cluster, wait_until,
+    Database, EvolutionOptions, PATIENCE, Scene, SceneOptions, shared_cluster, wait_until,
 };
 
 const ANA: &str = "5511999990001";
@@ -56,7 +55,7 @@ const CATALOG: [(&str, &str); 13] = [
     ),
     (
         "relations",
-        "SELECT concat_ws(' ', oid::regclass, relkind, relpersistence, relrowsecurity, reloptions,
+        "SELECT concat_ws(' ', oid::regclass, relkind, relpersistence, relrowsecurity, reloptions, relreplident,
                 relforcerowsecurity, relowner::regrole, relacl)
            FROM pg_class WHERE relnamespace = 'whaply'::regnamespace",
     ),
@@ -93,34 +92,8 @@ const CATALOG: [(&str, &str); 13] = [
     ),
 ];
 
-/// A row in every table, in every state that 0.1.0 leaves them in.
-const ROWS_OF_0_1_0: &str = "
-    INSERT INTO whaply.tenants (instance_name, evo_server_url, mode, test_chats, debounce, auto_reply_texts)
-    VALUES ('loja', 'http://127.0.0.1:1', 'draft', '{5511999990001}', '7 s', '{Bom dia!}'),
-           ('outra', 'http://127.0.0.1:1', 'off', NULL, NULL, NULL);
-    INSERT INTO whaply.sessions (tenant_id, chat_id, is_paused, pause_reason, last_human_at, paused_until, contact_name)
-    VALUES (1, 'open', false, NULL, NULL, NULL, 'Maria'),
-           (1, 'taken', true, 'human_takeover', now(), NULL, 'Zé'),
-           (1, 'held', true, 'manual_pause', NULL, NULL, NULL),
-           (1, 'failed', true, 'ai_failed', NULL, now() + interval '1 hour', NULL);
-    INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) VALUES (1, '100000000000001@lid', 'open');
-    INSERT INTO whaply.messages (tenant_id, chat_id, message_id, from_me, text, raw, sender, status, deleted_at)
-    SELECT 1, 'open', 'M-' || sender, sender <> 'customer', 'Olá', '{\"event\": \"messages.upsert\"}'::jsonb, sender, 'READ', NULL
-      FROM unnest('{customer,owner,assistant,operator,other,auto_reply}'::text[]) AS sender
-    UNION ALL SELECT 1, 'open', 'M-early', false, NULL, NULL, NULL, NULL, now();
-    INSERT INTO whaply.processed_events (tenant_id, message_id, event_type, action_taken)
-    SELECT 1, message_id, 'messages.upsert', 'ai_queued' FROM whaply.messages;
-    INSERT INTO whaply.replies (tenant_id, chat_id, state, due_at, first_sent_at, text, answered_at)
-    SELECT 1, 'open', state, now(), now(), 'Sim', now()
-      FROM unnest('{waiting,sent,drafted,superseded,cancelled,failed}'::text[]) AS state;
-    INSERT INTO whaply.deliveries (tenant_id, chat_id, reply_id, kind, text, state, message_id)
-    SELECT 1, 'open', 2, 'reply', 'Sim', state, 'D-' || state
-      FROM unnest('{pending,uncertain,sent,cancelled,failed}'::text[]) AS state";
-
 fn database_of_0_1_0(prefix: &str) -> Database {
-    let db = shared_cluster().create_empty_database(prefix);
-    db.execute("CREATE EXTENSION whaply VERSION '0.1.0'");
-    db
+    shared_cluster().create_database_of("0.1.0", prefix)
 }
 
 fn upgrade(db: &Database) {
@@ -147,23 +120,6 @@ fn assert_same_catalog(upgraded: &Database, fresh: &Database) {
     }
 }
 
-/// Every row of every table of the extension, and where its sequences stand.
-fn contents(db: &Database) -> Vec<(String, Vec<Value>)> {
-    let members: Vec<String> = db.column(
-        "SELECT member::regclass::text FROM pg_extension, unnest(extconfig) AS member
-          WHERE extname = 'whaply' ORDER BY 1",
-        &[],
-    );
-    let rows = |member: String| {
-        let columns = if member.ends_with("_seq") { "last_value, is_called" } else { "*" };
-        let sql =
-            format!("SELECT to_jsonb(r) FROM (SELECT {columns} FROM {member}) r ORDER BY r::text");
-        let rows = db.column(&sql, &[]);
-        (member, rows)
-    };
-    members.into_iter().map(rows).collect()
-}
-
 /// A row after the upgrade: what it had, and what is new in it as a new row would have it.
 #[track_caller]
 fn assert_kept(table: &str, before: &Value, after: &Value) {
@@ -180,24 +136,31 @@ fn assert_kept(table: &str, before: &Value, after: &Value) {
     assert!(before.keys().all(|column| after.contains_key(column)), "{table} lost a column");
 }
 
+/// Of every version that was released.
 #[test]
 fn an_upgraded_database_has_what_a_fresh_one_has_and_keeps_every_row() {
-    let db = database_of_0_1_0("upgraded");
-    // It would work on what is open.
-    db.value::<bool>("SELECT whaply.stop_worker()", &[]);
-    db.execute(ROWS_OF_0_1_0);
-    let before = contents(&db);
-    let empty: Vec<_> = before.iter().filter(|(_, rows)| rows.is_empty()).collect();
-    assert!(empty.is_empty(), "the test fills every table: {empty:?}");
-    upgrade(&db);
-    let after = contents(&db);
-    for (table, rows) in &before {
-        let now = after.iter().find(|(name, _)| name == table).map(|(_, rows)| rows);
-        let now = now.unwrap_or_else(|| panic!("{table} is gone"));
-        assert_eq!(now.len(), rows.len(), "{table}");
-        rows.iter().zip(now).for_each(|(row, now)| assert_kept(table, row, now));
+    let fresh = shared_cluster().create_database("fresh");
+    let released = "SELECT version FROM pg_available_extension_versions
+                     WHERE name = 'whaply' AND NOT installed ORDER BY version";
+    let released: Vec<String> = fresh.column(released, &[]);
+    let mut known = versions();
+    known.pop();
+    assert_eq!(released, known, "there are rows of every released version");
+    for version in known {
+        let db = shared_cluster().create_database_of(version, "upgraded");
+        db.value::<bool>("SELECT whaply.stop_worker()", &[]);
+        fill(&db, version);
+        let before = contents(&db);
+        upgrade(&db);
+        let after = contents(&db);
+        for (table, rows) in &before {
+            let now = after.iter().find(|(name, _)| name == table).map(|(_, rows)| rows);
+            let now = now.unwrap_or_else(|| panic!("{version}: {table} is gone"));
+            assert_eq!(now.len(), rows.len(), "{version}: {table}");
+            rows.iter().zip(now).for_each(|(row, now)| assert_kept(table, row, now));
+        }
+        assert_same_catalog(&db, &fresh);
     }
-    assert_same_catalog(&db, &shared_cluster().create_database("fresh"));
 }
 
 #[test]
@@ -210,29 +173,10 @@ fn the_comparison_of_catalogs_notices_a_difference() {
 
 /// A scene whose tables are of 0.1.0, as after the new package was installed and the server restarted.
 fn scene_of_0_1_0(prefix: &str) -> Scene {
-    let db = database_of_0_1_0(prefix);
-    let relay = Relay::start(&db);
-    let llm = FakeLlm::start_with(LlmOptions::default());
     // An upgrade on a busy machine may take some of its retries.
-    let evolution =
-        FakeEvolution::start(EvolutionOptions { retry_scale: 0.1, ..EvolutionOptions::default() });
-    let shop = evolution.create_instance("loja-demo");
-    let model = ModelServer::At {
-        url: base_url("openai", &llm.url()),
-        model: "fake-model".to_owned(),
-        key: Some("key-of-the-tenant".to_owned()),
-    };
-    let mut columns = columns_of_model("openai", &model);
-    let line = [
-        ("instance_name", shop.name().to_owned()),
-        ("evo_server_url", evolution.url()),
-        ("evo_api_key", shop.token().to_owned()),
-        ("debounce", "0".to_owned()),
-    ];
-    columns.extend(line.map(|(name, value)| (name.to_owned(), value)));
-    let tenant_id = insert_tenant(&db, &columns);
-    shop.set_webhook(webhook_of(&db, tenant_id, &relay.url()));
-    Scene { db, relay, llm, evolution, shop, tenant_id }
+    let evolution = EvolutionOptions { retry_scale: 0.1, ..EvolutionOptions::default() };
+    let options = SceneOptions { evolution, ..SceneOptions::default() };
+    Scene::start_in(database_of_0_1_0(prefix), options.with("debounce", "0"))
 }
 
 /// What 0.1.0 has left: a chat that waits for its answer, one that the owner has, and an archive

@@ -34,8 +34,11 @@ pub(super) fn require_sight(caller: &Caller, instance: &str) -> Result<()> {
 
 /// Takes a webhook and wakes the worker when the transaction commits.
 pub(super) fn take(payload: &Payload) -> Result<JsonB> {
+    if transaction::is_standby() {
+        return Err(Error::Standby);
+    }
     // Before anything that an old table could refuse: what it refuses, Evolution drops for ever.
-    extension::require_current()?;
+    extension::require_served()?;
     let outcome = intake::ingest(payload, transaction::now())?;
     // Evolution does not repeat what was answered with 200: it must not be forgotten by a crash.
     transaction::force_synchronous_commit();

@@ -15,13 +15,24 @@ pub fn or_raise<T>(result: Result<T>) -> T {
 }
 
 fn raise(error: &Error) -> ! {
-    let code = PgSqlErrorCode::from(encode(error.sqlstate()));
+    let code = PgSqlErrorCode::from(encode(sqlstate_in_sql(error)));
     let mut report = ErrorReport::new(code, error.to_string(), "whaply");
     if let Some(hint) = error.hint() {
         report = report.set_hint(hint);
     }
     report.report(PgLogLevel::ERROR);
     unreachable!("an ERROR does not return")
+}
+
+/// Who calls a function is no PostgREST: `PT…` means nothing there, and only `webhook(json)` raises it.
+fn sqlstate_in_sql(error: &Error) -> &str {
+    match error {
+        // As PostgreSQL has it for every statement that would write there.
+        Error::Standby => "25006",
+        Error::Outdated { .. } | Error::SecretIsElsewhere => "55000",
+        Error::WithoutRole => "42704",
+        _ => error.sqlstate(),
+    }
 }
 
 /// PostgreSQL packs the five characters of a SQLSTATE into six bits each (MAKE_SQLSTATE).

@@ -40,7 +40,7 @@ fn take(caller: &Caller, payload: Option<JsonText>) -> Result<JsonB> {
         return Err(Error::Standby);
     }
     // Before anything that an old table could refuse: what it refuses, Evolution drops for ever.
-    extension::require_current()?;
+    extension::require_served()?;
     let payload = webhook::read(&given(payload, "payload")?.0)
         .inspect_err(|_| refusals::count(None, Reason::Invalid))?;
     require_secret(&payload.envelope.instance)?;

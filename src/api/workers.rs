@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::front_door::Listening;
 use crate::store::acting_role::as_worker;
 use crate::store::extension;
-use crate::worker;
 use crate::worker::board::Board;
+use crate::{version, worker};
 
 #[pg_extern]
 #[search_path(pg_catalog, pg_temp)]
@@ -45,6 +45,7 @@ fn server_status() -> JsonB {
     };
     JsonB(json!({
         "library": extension::LIBRARY_VERSION,
+        "previous": version::PREVIOUS,
         "listener": { "state": listening.as_str(), "reason": reason, "error": error },
         "databases_without_process": board.map(Board::without_process).unwrap_or_default(),
         "databases_left_out": board.map_or(0, Board::left_out),

@@ -110,7 +110,7 @@ impl Batches {
         let (mut waiting, mut admitted) = (Some(posts), Admitted::default());
         let stored = transaction(|| {
             acting_role::require_role()?;
-            extension::require_current()?;
+            extension::require_served()?;
             let posts = waiting.as_deref().unwrap_or_default();
             let instances: BTreeSet<&str> =
                 posts.iter().map(|post| post.payload.envelope.instance.as_str()).collect();

@@ -59,7 +59,7 @@ fn look() -> Health {
     }
     let looked = transaction(|| {
         acting_role::require_role()?;
-        extension::require_current()?;
+        extension::require_served()?;
         let has_worker = extension::worker_pid()?.is_some();
         figures::write_something()?;
         // Only a commit that waits for the disk shows that it can be written.

@@ -24,7 +24,7 @@ pub enum Presence {
     Ready,
     /// Somebody drops or alters one of the tables at this moment.
     Locked,
-    /// Of another version than this library, which must not touch its tables.
+    /// Of a version that this library does not serve: it must not touch its tables.
     OtherVersion,
     /// The role that all SQL runs as is not on this server.
     WithoutRole,
@@ -40,17 +40,17 @@ pub enum Presence {
 /// `known`: the extension's [`id`] as it was before, if it is to be the same.
 pub fn presence(known: Option<pg_sys::Oid>) -> Result<Presence> {
     let tables = sql::query(
-        "SELECT c.oid, x.oid, x.extversion = $1 FROM pg_catalog.pg_extension x \
+        "SELECT c.oid, x.oid, x.extversion IN ($1, $2) FROM pg_catalog.pg_extension x \
            JOIN pg_catalog.pg_namespace n ON n.nspname = 'whaply' \
            JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' \
           WHERE x.extname = 'whaply' \
             AND c.relname IN ('tenants', 'chat_aliases', 'sessions', 'messages', 'processed_events', 'replies', \
                               'deliveries', 'connect_requests') \
           ORDER BY c.oid",
-        &[LIBRARY_VERSION.into()],
+        &[LIBRARY_VERSION.into(), version::PREVIOUS.into()],
         |row| Ok((row.get::<pg_sys::Oid>(1)?, row.get::<pg_sys::Oid>(2)?, row.get::<bool>(3)?)),
     )?;
-    if tables.iter().any(|(_, _, is_this_version)| !is_this_version) {
+    if tables.iter().any(|(_, _, is_served)| !is_served) {
         return Ok(Presence::OtherVersion);
     }
     if tables.len() < TABLES {
@@ -86,17 +86,28 @@ pub fn id() -> Result<Option<pg_sys::Oid>> {
     sql::query_one(id, &[], |row| row.get(1))
 }
 
-/// Refuses to work on tables of an older version. Looked at once in a session: versions only grow.
-pub fn require_current() -> Result<()> {
-    static IS_CURRENT: AtomicBool = AtomicBool::new(false);
-    if IS_CURRENT.load(Ordering::Relaxed) {
+/// Refuses to work on tables that are older than the release before. Looked at once in a session: versions
+/// only grow.
+pub fn require_served() -> Result<()> {
+    static IS_SERVED: AtomicBool = AtomicBool::new(false);
+    if IS_SERVED.load(Ordering::Relaxed) {
         return Ok(());
     }
-    if let Some(tables) = version()?.filter(|tables| version::is_newer(LIBRARY_VERSION, tables)) {
+    let is_too_old = |tables: &String| {
+        version::is_newer(LIBRARY_VERSION, tables) && !version::is_served(tables, LIBRARY_VERSION)
+    };
+    if let Some(tables) = version()?.filter(is_too_old) {
         return Err(Error::Outdated { tables, library: LIBRARY_VERSION });
     }
-    IS_CURRENT.store(true, Ordering::Relaxed);
+    IS_SERVED.store(true, Ordering::Relaxed);
     Ok(())
+}
+
+/// What to say of it where the extension is of another version than this library, and served all the same.
+pub fn version_to_tell() -> Result<Option<String>> {
+    let told = version()?
+        .filter(|tables| tables != LIBRARY_VERSION && version::is_served(tables, LIBRARY_VERSION));
+    Ok(told.map(|tables| version::mismatch(&tables, LIBRARY_VERSION)))
 }
 
 pub fn database_name() -> Result<String> {

@@ -67,8 +67,13 @@ fn begin() -> Rounds {
             fatal(&format!("whaply: the reply worker has no file descriptor left: {error}"))
         }
     };
-    match transaction(extension::id) {
-        Ok(extension) => Rounds::new(pool, extension),
+    match transaction(|| Ok((extension::id()?, extension::version_to_tell()?))) {
+        Ok((extension, version)) => {
+            if let Some(version) = version {
+                warning!("{version}");
+            }
+            Rounds::new(pool, extension)
+        }
         Err(error) => {
             fatal(&format!("whaply: the reply worker could not take up its work: {error}"))
         }

@@ -14,6 +14,7 @@ use std::{env, process, thread};
 use postgres::Client;
 use rustix::process::{Pid, Signal, kill_process};
 
+pub use crate::cluster_options::ClusterOptions;
 use crate::database::{self, Database};
 use crate::guard::Guarded;
 use crate::server_user::{ServerUser, successful};
@@ -44,58 +45,6 @@ for attempt in $(seq 1000); do
     rm -rf "$directory" 2>/dev/null && break
 done
 "#;
-
-#[derive(Clone, Debug)]
-pub struct ClusterOptions {
-    /// `shared_preload_libraries`.
-    pub preload: String,
-    /// Commits survive a crash of the machine. They take longer, and no test crashes the machine.
-    pub fsync: bool,
-    /// Further lines of postgresql.conf.
-    pub settings: Vec<(String, String)>,
-    /// Commands of a shell that mount something before each start, for this server alone; see
-    /// [`Cluster::can_have_mounts`]. They run in the server's directory.
-    pub mounts: Option<String>,
-    /// Variables of the server's environment, beside those of this process.
-    pub environment: Vec<(String, String)>,
-}
-
-impl Default for ClusterOptions {
-    fn default() -> Self {
-        Self {
-            preload: "whaply".to_owned(),
-            fsync: false,
-            settings: Vec::new(),
-            mounts: None,
-            environment: Vec::new(),
-        }
-    }
-}
-
-impl ClusterOptions {
-    pub fn without_preload() -> Self {
-        Self { preload: String::new(), ..Self::default() }
-    }
-
-    /// A worker that waits as little as it can between tries, so that a failure is over at once.
-    pub fn in_a_hurry(self) -> Self {
-        self.with("whaply.retry_delay", "50ms")
-            .with("whaply.settle_time", "300ms")
-            // What a broken call may still come to is asked after this, counted from its begin.
-            .with("whaply.send_timeout", "5s")
-            .with("whaply.line_check_interval", "200ms")
-    }
-
-    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    pub fn with(mut self, setting: &str, value: &str) -> Self {
-        self.settings.push((setting.to_owned(), value.to_owned()));
-        self
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopMode {
@@ -138,8 +87,16 @@ pub fn shared_cluster() -> &'static Cluster {
 
 impl Cluster {
     pub fn start(options: ClusterOptions) -> Self {
+        Self::start_on(programs(), &options, |cluster| cluster.initdb(&[]))
+    }
+
+    /// With these programs, on the data directory that `make_data` makes.
+    pub(crate) fn start_on(
+        programs: PathBuf,
+        options: &ClusterOptions,
+        make_data: impl FnOnce(&Self),
+    ) -> Self {
         let user = ServerUser::find();
-        let programs = programs();
         let mut guard = user.command(Path::new("/bin/sh"), Path::new("/"));
         guard.args(["-c", GUARD_SCRIPT, "whaply-test-guard"]).arg(&programs);
         let mut guard = Guarded::start(guard.stdout(Stdio::piped())).expect("a shell can be run");
@@ -155,7 +112,8 @@ impl Cluster {
             log_before_kill: AtomicU64::new(0),
             _guard: guard,
         };
-        cluster.initialise(&options);
+        make_data(&cluster);
+        cluster.configure(options);
         cluster.start_on_a_free_port();
         cluster
     }
@@ -165,11 +123,15 @@ impl Cluster {
     pub fn can_have_mounts() -> bool {
         let why_not = ServerUser::find().why_no_mounts();
         if let Some(why_not) = &why_not {
-            let test = thread::current().name().unwrap_or("a test").to_owned();
-            let told = writeln!(io::stderr(), "LEFT OUT: {test} needs mounts, and {why_not}");
-            told.expect("standard error takes a line");
+            Self::say_left_out(&format!("mounts, and {why_not}"));
         }
         why_not.is_none()
+    }
+
+    pub(crate) fn say_left_out(what_it_needs: &str) {
+        let test = thread::current().name().unwrap_or("a test").to_owned();
+        let told = writeln!(io::stderr(), "LEFT OUT: {test} needs {what_it_needs}");
+        told.expect("standard error takes a line");
     }
 
     /// Where the server's files are; its mounts are only in its own view.
@@ -194,10 +156,35 @@ impl Cluster {
         database
     }
 
+    /// The same with a version of whaply that was released before.
+    #[track_caller]
+    pub fn create_database_of(&self, version: &str, prefix: &str) -> Database {
+        let database = self.create_empty_database(prefix);
+        database.execute(&format!("CREATE EXTENSION whaply VERSION '{version}'"));
+        database
+    }
+
     #[track_caller]
     pub fn create_empty_database(&self, prefix: &str) -> Database {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{prefix}_{}_{number}", process::id());
+        self.create_empty(format!("{prefix}_{}_{number}", process::id()))
+    }
+
+    /// With just this name and whaply in it, in a cluster of the test's own.
+    #[track_caller]
+    pub fn create_named_database(&self, name: &str) -> Database {
+        let database = self.create_empty(name.to_owned());
+        database.execute("CREATE EXTENSION whaply");
+        database
+    }
+
+    /// One that is there already, made by somebody else.
+    pub fn existing_database(&self, name: &str) -> Database {
+        Database::new(self.port(), name.to_owned())
+    }
+
+    #[track_caller]
+    fn create_empty(&self, name: String) -> Database {
         // Nobody can be connected to template0, which would make this fail.
         let sql = format!("CREATE DATABASE {name} TEMPLATE template0");
         let created = self.connect("postgres").batch_execute(&sql);
@@ -281,36 +268,15 @@ impl Cluster {
         pid.expect("postmaster.pid begins with the process id")
     }
 
-    /// What pg_dump writes about a database.
-    pub fn dump(&self, database: &Database) -> String {
-        let output = self.program("pg_dump").args(["-d", database.name()]).output();
-        successful(output.expect("pg_dump can be run"), "pg_dump")
-    }
-
-    /// Runs a dump in `database`, and stops at the first error.
-    #[track_caller]
-    pub fn restore(&self, database: &Database, dump: &str) {
-        let mut psql = self.program("psql");
-        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database.name()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut psql = psql.spawn().expect("psql can be run");
-        let mut input = psql.stdin.take().expect("its input is a pipe");
-        let output = thread::scope(|scope| {
-            // Beside the reading, since a full pipe on either side would stop both. psql may end
-            // before it has read all; its exit status tells.
-            scope.spawn(move || input.write_all(dump.as_bytes()));
-            psql.wait_with_output().expect("psql ends")
-        });
-        successful(output, "psql");
-    }
-
-    fn initialise(&self, options: &ClusterOptions) {
-        let mut initdb = self.user.command(&self.programs.join("initdb"), &self.directory);
+    pub(crate) fn initdb(&self, further: &[&str]) {
+        let mut initdb = self.local_program("initdb");
         initdb.args(["-D", "data", "-U", "postgres", "-E", "UTF8"]);
-        initdb.args(["--auth", "trust", "--no-locale", "--no-sync"]);
+        initdb.args(["--auth", "trust", "--no-locale", "--no-sync"]).args(further);
         successful(initdb.output().expect("initdb can be run"), "initdb");
+    }
+
+    /// Of a setting that is given twice the later value counts.
+    fn configure(&self, options: &ClusterOptions) {
         let directory = self.directory.display().to_string();
         let fsync = if options.fsync { "on" } else { "off" };
         let fixed = [
@@ -376,9 +342,18 @@ impl Cluster {
         }
     }
 
+    /// A program beside the server's, run in its directory and as its user.
+    pub(crate) fn local_program(&self, name: &str) -> Command {
+        self.user.command(&self.programs.join(name), &self.directory)
+    }
+
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// A client program, pointed at this server.
     pub(crate) fn program(&self, name: &str) -> Command {
-        let mut command = self.user.command(&self.programs.join(name), &self.directory);
+        let mut command = self.local_program(name);
         let port = self.port().to_string();
         command.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &port]);
         command
@@ -394,13 +369,17 @@ fn kill(pid: i32) {
     kill_process(pid, Signal::KILL).unwrap_or_else(|error| panic!("kill {pid:?}: {error}"));
 }
 
-/// Where the server's programs are, as `pg_config` says.
-fn programs() -> PathBuf {
+/// Where the server's programs are, as the `pg_config` of the environment says.
+pub(crate) fn programs() -> PathBuf {
     let pg_config = env::var("PG_CONFIG").unwrap_or_else(|_| {
         let default = Path::new(DEFAULT_PG_CONFIG);
         if default.exists() { DEFAULT_PG_CONFIG } else { "pg_config" }.to_owned()
     });
-    let output = Command::new(&pg_config).arg("--bindir").output();
+    programs_of(&pg_config)
+}
+
+pub(crate) fn programs_of(pg_config: &str) -> PathBuf {
+    let output = Command::new(pg_config).arg("--bindir").output();
     let output = output.unwrap_or_else(|error| panic!("{pg_config}: {error}"));
-    PathBuf::from(successful(output, &pg_config).trim())
+    PathBuf::from(successful(output, pg_config).trim())
 }

@@ -3,8 +3,11 @@
 
 pub mod backlog;
 pub mod cluster;
+mod cluster_options;
+pub mod copies;
 pub mod database;
 mod dumps;
+pub mod every_row;
 pub mod evolution;
 pub mod gate;
 mod guard;
@@ -20,6 +23,7 @@ pub mod relay;
 pub mod rows;
 pub mod scene;
 mod server_user;
+mod siblings;
 pub mod tls;
 pub mod wait;
 pub mod worker;

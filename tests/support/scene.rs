@@ -97,7 +97,12 @@ impl Scene {
 
     #[track_caller]
     pub fn start_with(cluster: &Cluster, prefix: &str, options: SceneOptions) -> Self {
-        let db = cluster.create_database(prefix);
+        Self::start_in(cluster.create_database(prefix), options)
+    }
+
+    /// In a database that has whaply, of whatever version.
+    #[track_caller]
+    pub fn start_in(db: Database, options: SceneOptions) -> Self {
         let relay = Relay::start_with(&db, options.relay);
         let llm = FakeLlm::start_with(options.llm);
         let evolution = FakeEvolution::start(options.evolution);

@@ -14,6 +14,9 @@ SAVEPOINT versions;
 SELECT whaply.server_status() ->> 'library' = extversion AS same FROM pg_extension WHERE extname = 'whaply';
 UPDATE pg_extension SET extversion = '0.0.9' WHERE extname = 'whaply';
 SELECT severity, subject, replace(problem, whaply.server_status() ->> 'library', 'LIBRARY') AS problem, what_to_do FROM finding;
+UPDATE pg_extension SET extversion = whaply.server_status() ->> 'previous' WHERE extname = 'whaply';
+SELECT severity, subject, replace(replace(problem, whaply.server_status() ->> 'library', 'LIBRARY'),
+                                  whaply.server_status() ->> 'previous', 'PREVIOUS') AS problem, what_to_do FROM finding;
 UPDATE pg_extension SET extversion = '99.10.0' WHERE extname = 'whaply';
 SELECT severity, subject, replace(problem, whaply.server_status() ->> 'library', 'LIBRARY') AS problem, what_to_do FROM finding;
 ROLLBACK TO versions;

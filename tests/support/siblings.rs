@@ -1,0 +1,64 @@
+//! Servers that are made from another one: a standby that follows it, and the next major version by
+//! pg_upgrade. What is in their databases it does not know.
+
+use std::env;
+use std::process::Stdio;
+
+use crate::cluster::{Cluster, ClusterOptions, programs, programs_of};
+use crate::server_user::successful;
+
+/// Names the pg_config of a server of an earlier major version that has whaply too.
+const OLD_PG_CONFIG: &str = "WHAPLY_OLD_PG_CONFIG";
+
+impl Cluster {
+    /// A streaming standby of `primary`, which runs.
+    pub fn standby_of(primary: &Self, options: &ClusterOptions) -> Self {
+        Self::start_on(programs(), options, |standby| {
+            let mut copy = primary.program("pg_basebackup");
+            copy.current_dir(standby.directory());
+            let output = copy.args(["-D", "data", "-R", "--checkpoint=fast", "--no-sync"]).output();
+            successful(output.expect("pg_basebackup can be run"), "pg_basebackup");
+        })
+    }
+
+    /// A server of an earlier version; None, and a word about it, where the environment names none.
+    pub fn start_old(options: &ClusterOptions) -> Option<Self> {
+        match env::var(OLD_PG_CONFIG) {
+            Ok(pg_config) if !pg_config.is_empty() => {
+                let made = Self::start_on(programs_of(&pg_config), options, |old| old.initdb(&[]));
+                Some(made)
+            }
+            _ => {
+                Self::say_left_out(&format!(
+                    "an earlier PostgreSQL that has whaply: {OLD_PG_CONFIG} names its pg_config"
+                ));
+                None
+            }
+        }
+    }
+
+    /// What pg_upgrade makes of `old`, which is stopped.
+    pub fn upgraded_from(old: &Self, options: &ClusterOptions) -> Self {
+        Self::start_on(programs(), options, |new| {
+            new.initdb(&new.options_like_those_of_old());
+            let mut pg_upgrade = new.local_program("pg_upgrade");
+            pg_upgrade
+                .args(["-U", "postgres", "-D", "data", "-d"])
+                .arg(old.directory().join("data"));
+            pg_upgrade.arg("-b").arg(old.programs()).arg("-B").arg(new.programs());
+            // Its own are two fixed ones; ours were free when the servers were made.
+            let port = old.port().to_string();
+            pg_upgrade.args(["-p", &port, "-P", &port]);
+            let output = pg_upgrade.stdin(Stdio::null()).output();
+            successful(output.expect("pg_upgrade can be run"), "pg_upgrade");
+        })
+    }
+
+    /// Data directories before PostgreSQL 18 had no checksums unless asked for.
+    fn options_like_those_of_old(&self) -> Vec<&'static str> {
+        const WITHOUT: &str = "--no-data-checksums";
+        let help = self.local_program("initdb").arg("--help").output();
+        let help = successful(help.expect("initdb can be run"), "initdb");
+        if help.contains(WITHOUT) { vec![WITHOUT] } else { Vec::new() }
+    }
+}
