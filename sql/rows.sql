@@ -34,6 +34,8 @@ DECLARE
     shown regclass;
     definition text;
     path text := current_setting('search_path');
+    -- Outside of quotes, which an even number of them tells: a view's text may name a table, too.
+    no_words CONSTANT text := '(?=(?:[^'']*''[^'']*'')*[^'']*$)';
 BEGIN
     -- So that a definition is told with every schema in it.
     PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -44,9 +46,9 @@ BEGIN
             EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', shown);
         ELSE
             definition := pg_catalog.pg_get_viewdef(shown);
-            definition := regexp_replace(definition, '\mwhaply\.tenants (\w+)',
+            definition := regexp_replace(definition, '\mwhaply\.tenants (\w+)' || no_words,
                 '(SELECT * FROM whaply.tenants WHERE id = ANY (ARRAY(SELECT whaply.seen_tenants()))) \1', 'g');
-            definition := regexp_replace(definition, '\mwhaply\.refused_webhooks (\w+)',
+            definition := regexp_replace(definition, '\mwhaply\.refused_webhooks (\w+)' || no_words,
                 '(SELECT * FROM whaply.refused_webhooks WHERE coalesce(tenant_id, 0) = ANY (ARRAY(SELECT whaply.seen_tenants()))) \1', 'g');
             IF definition !~ 'seen_tenants' THEN
                 RAISE EXCEPTION 'view % does not say whose rows it shows', shown;

@@ -16,6 +16,7 @@ mod process;
 mod refusals;
 mod schema;
 mod secrets;
+mod server_log;
 mod settings;
 mod store;
 mod text;

@@ -19,6 +19,7 @@ use crate::intake::{self, Outcome};
 use crate::process::guarded::transaction;
 use crate::process::impatiently;
 use crate::refusals::{self, Reason};
+use crate::server_log::log;
 use crate::settings;
 use crate::store::extension::{self, Presence};
 use crate::store::{acting_role, tenants, transaction as store_transaction};

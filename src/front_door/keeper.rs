@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use super::choice::{Choice, Known, choose};
 use super::state::Door;
 use crate::process::{Restarts, worker_of};
+use crate::server_log::log;
 use crate::settings;
 use crate::worker::board::{Board, board};
 

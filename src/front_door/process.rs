@@ -19,6 +19,7 @@ use super::stopping;
 use crate::process::guarded::transaction;
 use crate::process::{Sleep, install_signal_handlers_with, memory, pin_settings};
 use crate::secrets;
+use crate::server_log::log;
 use crate::settings::{self, FrontDoor};
 use crate::store::extension::{self, Presence};
 use crate::worker::board::{Status, board};

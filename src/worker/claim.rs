@@ -17,6 +17,7 @@ use crate::conversation::{Action, Mode, OnUnverified, PauseReason, prompt};
 use crate::error::Result;
 use crate::intake::consequences;
 use crate::llm::{Model, Prompt, Speaker};
+use crate::server_log::log;
 use crate::store::many_replies::{self, Locked, Stamped};
 use crate::store::messages::HistoryRow;
 use crate::store::replies::{self, End, OpenState, Reply};
@@ -211,11 +212,7 @@ fn end_the_loop(
     let until = now + assistant.auto_resume_after;
     sessions::pause(&reply.chat, PauseReason::LoopGuard.as_str(), Some(until))?;
     consequences::stop_speaking(&reply.chat, &why, false)?;
-    pgrx::log!(
-        "whaply: chat {} of {} is paused: {why}",
-        reply.chat.chat_id,
-        assistant.instance_name
-    );
+    log!("whaply: chat {} of {} is paused: {why}", reply.chat.chat_id, assistant.instance_name);
     Ok(())
 }
 

@@ -6,13 +6,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use pgrx::log;
-
 use super::jobs::{Done, Job};
 use super::keys;
 use super::places::{Places, Server, Side};
 use crate::error::Result;
 use crate::evolution::{self, State};
+use crate::server_log::log;
 use crate::settings::{Behaviour, WorkerLimits};
 use crate::store::tenants;
 

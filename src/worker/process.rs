@@ -15,6 +15,7 @@ use super::pool::{Pool, most_calls};
 use super::rounds::{Next, Rounds};
 use crate::net::{Caller, Limits};
 use crate::process::{Sleep, install_signal_handlers, memory, pin_settings};
+use crate::server_log::log;
 use crate::settings;
 use crate::store::extension::{self, Presence};
 

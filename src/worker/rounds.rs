@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use pgrx::{log, pg_sys};
+use pgrx::pg_sys;
 
 use super::arrivals::Arrivals;
 use super::chores::Chores;
@@ -27,6 +27,7 @@ use super::told::Told;
 use crate::error::Result;
 use crate::intake::{echo, upkeep};
 use crate::refusals;
+use crate::server_log::log;
 use crate::settings::{self, WorkerLimits};
 use crate::store::extension::{self, Presence};
 use crate::store::{deliveries, recovery, replies, transaction as commits};

@@ -2,9 +2,10 @@
 -- result. What changes it is meant, or a mistake. (Settings and their contexts: settings.sql.)
 
 BEGIN;
--- Every object.
+-- Every object. (From PostgreSQL 17 on the row type of a table, and the array of it, are named, too.)
 SELECT pg_describe_object(classid, objid, objsubid) AS object
   FROM pg_depend WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'whaply')
+   AND (classid <> 'pg_type'::regclass OR to_regclass(rtrim(objid::regtype::text, '[]')) IS NULL)
  ORDER BY pg_describe_object(classid, objid, objsubid) COLLATE "C";
 -- How functions run: with whose rights, with which settings.
 SELECT p.oid::regprocedure AS function, p.prosecdef AS definer, p.provolatile AS volatile, p.proparallel AS parallel, p.proconfig AS settings,

@@ -118,7 +118,7 @@ SELECT text, count(*) OVER () AS rows FROM whaply.messages WHERE message_id = 'P
 
 -- 14. Reaction, sticker, album, poll: nothing to answer.
 SELECT content, told.*
-  FROM (VALUES (1, '{"reactionMessage": {"text": "👍"}}'::jsonb), (2, '{"stickerMessage": {}}'),
+  FROM (VALUES (1, '{"reactionMessage": {"text": "♥"}}'::jsonb), (2, '{"stickerMessage": {}}'),
                (3, '{"albumMessage": {}}'), (4, '{"pollCreationMessageV3": {"name": "?"}}')) AS contents (place, content),
        LATERAL story.tell(story.message('S' || place, jid => '5511999990015@s.whatsapp.net', content => content)) AS told
  ORDER BY place;
