@@ -39,7 +39,7 @@ fn complaints_about_the_worker(db: &Database) -> i64 {
 fn assert_every_view_can_be_read(db: &Database) {
     let views = "SELECT viewname::text FROM pg_views WHERE schemaname = 'whaply'";
     let views: Vec<String> = db.column(views, &[]);
-    assert_eq!(views.len(), 9, "{views:?}");
+    assert_eq!(views.len(), 10, "{views:?}");
     for view in views {
         db.rows(&format!("SELECT * FROM whaply.{view}"), &[]);
     }
