@@ -36,10 +36,10 @@ pub fn make_way(database: u32, terminates_others: bool) -> Result<()> {
 fn hold(board: &'static Board, database: u32) -> Result<()> {
     // SAFETY: reads a global of this process.
     let session = unsafe { pg_sys::MyProcPid };
-    let is_known = board.slot(database).is_some();
     let let_go = move || {
         board.holds().release(session);
-        if is_known {
+        // Nobody of whaply looks after the others.
+        if board.slot(database).is_some() {
             board.ask_for_rescan();
         }
     };
