@@ -891,10 +891,13 @@ BEGIN
 END
 $$;
 
--- Whoever posts goes on: a role that was granted ingest by hand. (A webhook that was refused would be lost.)
+-- Whoever posts goes on: a role that was granted ingest by hand, or every role there is, where it was granted to
+-- PUBLIC. (A webhook that was refused would be lost.)
 INSERT INTO whaply.access (role_name, level)
 SELECT DISTINCT r.rolname, 'ingest'
-  FROM pg_catalog.pg_proc p, aclexplode(p.proacl) AS acl JOIN pg_catalog.pg_roles r ON r.oid = acl.grantee
+  FROM pg_catalog.pg_proc p, aclexplode(p.proacl) AS acl
+  JOIN pg_catalog.pg_roles r
+    ON r.oid = acl.grantee OR (acl.grantee = 0 AND NOT r.rolsuper AND r.rolname !~ '^(pg_|whaply_worker$)')
  WHERE p.oid = 'whaply.ingest(jsonb)'::regprocedure AND acl.grantee <> p.proowner AND acl.privilege_type = 'EXECUTE';
 
 COMMENT ON TABLE whaply.access IS 'Which role may do what for which tenants: written by grant_access and revoke_access, asked by seen_tenants';

@@ -23,8 +23,8 @@ const DIFFER: &str =
     "it is served as before, without what is new: run ALTER EXTENSION whaply UPDATE";
 
 /// Of each kind: how many are asked before the update begins, and after it has ended.
-const ASKED_BEFORE: usize = 6;
-const ASKED_AFTER: usize = 6;
+const ASKED_BEFORE: usize = 12;
+const ASKED_AFTER: usize = 12;
 
 fn database_of_the_release_before(cluster: &Cluster, prefix: &str) -> Database {
     let versions = versions();

@@ -226,25 +226,33 @@ fn webhooks_between_the_new_library_and_the_upgrade_are_not_lost_and_what_was_op
 
 /// What is refused after an upgrade, Evolution may drop for ever.
 #[test]
-fn a_role_that_was_granted_ingest_by_hand_posts_after_the_upgrade_too() {
-    let db = database_of_0_1_0("poster");
+fn a_role_that_was_granted_ingest_by_hand_or_with_all_others_posts_after_the_upgrade_too() {
     let role = format!("poster_{}", std::process::id());
-    db.execute(&format!(
-        "INSERT INTO whaply.tenants (instance_name, evo_server_url, mode) VALUES ('loja', 'http://127.0.0.1:1', 'off');
-         CREATE ROLE {role};
-         GRANT USAGE ON SCHEMA whaply TO {role};
-         GRANT EXECUTE ON FUNCTION whaply.ingest(jsonb) TO {role}"
-    ));
-    upgrade(&db);
-    let mut client = db.connect();
-    client.batch_execute(&format!("SET ROLE {role}")).expect("the role is there");
-    let posted = client.query_one("SELECT whaply.ingest($1)", &[&message("loja", "A", "Oi")]);
-    let answer: Value = posted.expect("it may post as before").get(0);
-    assert_eq!(answer["action"], "ignored_mode");
-    let read = client.batch_execute("SELECT FROM whaply.messages");
-    assert!(read.is_err(), "and nothing else");
-    client.batch_execute("RESET ROLE").expect("a superuser");
-    client.batch_execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).expect("unused now");
+    shared_cluster()
+        .connect("postgres")
+        .batch_execute(&format!("CREATE ROLE {role}"))
+        .expect("new");
+    for granted_to in [role.as_str(), "PUBLIC"] {
+        let db = database_of_0_1_0("poster");
+        db.execute(&format!(
+            "INSERT INTO whaply.tenants (instance_name, evo_server_url, mode) VALUES ('loja', 'http://127.0.0.1:1', 'off');
+             GRANT USAGE ON SCHEMA whaply TO {granted_to};
+             GRANT EXECUTE ON FUNCTION whaply.ingest(jsonb) TO {granted_to}"
+        ));
+        upgrade(&db);
+        let mut client = db.connect();
+        client.batch_execute(&format!("SET ROLE {role}")).expect("the role is there");
+        let posted = client.query_one("SELECT whaply.ingest($1)", &[&message("loja", "A", "Oi")]);
+        let answer: Value = posted.expect("it may post as before").get(0);
+        assert_eq!(answer["action"], "ignored_mode");
+        let read = client.batch_execute("SELECT FROM whaply.messages");
+        assert!(read.is_err(), "and nothing else");
+        db.execute(&format!("DROP OWNED BY {role}"));
+    }
+    shared_cluster()
+        .connect("postgres")
+        .batch_execute(&format!("DROP ROLE {role}"))
+        .expect("unused");
 }
 
 /// A session that has read one table, and will want another before it ends.

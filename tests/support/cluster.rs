@@ -347,6 +347,13 @@ impl Cluster {
         self.user.command(&self.programs.join(name), &self.directory)
     }
 
+    /// A script in its directory and as its user; what is given to it are its arguments.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        let mut shell = self.user.command(Path::new("/bin/sh"), &self.directory);
+        shell.args(["-c", script, "sh"]);
+        shell
+    }
+
     pub(crate) fn programs(&self) -> &Path {
         &self.programs
     }

@@ -2,13 +2,16 @@
 //! pg_upgrade. What is in their databases it does not know.
 
 use std::env;
-use std::process::Stdio;
 
 use crate::cluster::{Cluster, ClusterOptions, programs, programs_of};
 use crate::server_user::successful;
 
 /// Names the pg_config of a server of an earlier major version that has whaply too.
 const OLD_PG_CONFIG: &str = "WHAPLY_OLD_PG_CONFIG";
+
+/// There are builds (Debian's 15.20) that give every column an option `pg_attver`.
+const MARKS_ITS_COLUMNS: &str =
+    "SELECT EXISTS (SELECT FROM pg_attribute WHERE attoptions::text LIKE '%pg_attver%')";
 
 impl Cluster {
     /// A streaming standby of `primary`, which runs.
@@ -21,20 +24,26 @@ impl Cluster {
         })
     }
 
-    /// A server of an earlier version; None, and a word about it, where the environment names none.
+    /// A server of an earlier version, of which pg_upgrade can make this one; None, and a word about it,
+    /// where the environment names none.
     pub fn start_old(options: &ClusterOptions) -> Option<Self> {
-        match env::var(OLD_PG_CONFIG) {
-            Ok(pg_config) if !pg_config.is_empty() => {
-                let made = Self::start_on(programs_of(&pg_config), options, |old| old.initdb(&[]));
-                Some(made)
-            }
-            _ => {
-                Self::say_left_out(&format!(
-                    "an earlier PostgreSQL that has whaply: {OLD_PG_CONFIG} names its pg_config"
-                ));
-                None
-            }
+        let pg_config = env::var(OLD_PG_CONFIG).unwrap_or_default();
+        if pg_config.is_empty() {
+            Self::say_left_out(&format!(
+                "an earlier PostgreSQL that has whaply: {OLD_PG_CONFIG} names its pg_config"
+            ));
+            return None;
         }
+        let old = Self::start_on(programs_of(&pg_config), options, |old| old.initdb(&[]));
+        let marks = old.connect("postgres").query_one(MARKS_ITS_COLUMNS, &[]);
+        if marks.expect("an answer of the server").get(0) {
+            Self::say_left_out(&format!(
+                "another PostgreSQL than that of {pg_config}, whose columns have an option that no other \
+                 server knows: pg_upgrade fails with any table"
+            ));
+            return None;
+        }
+        Some(old)
     }
 
     /// What pg_upgrade makes of `old`, which is stopped.
@@ -49,8 +58,11 @@ impl Cluster {
             // Its own are two fixed ones; ours were free when the servers were made.
             let port = old.port().to_string();
             pg_upgrade.args(["-p", &port, "-P", &port]);
-            let output = pg_upgrade.stdin(Stdio::null()).output();
-            successful(output.expect("pg_upgrade can be run"), "pg_upgrade");
+            // Its complaint is in files, which this keeps past its end and prints.
+            let script = "\"$@\" && exit; find data/pg_upgrade_output.d -name '*.log' -exec tail -n 20 {} +; exit 1";
+            let mut shell = new.shell(script);
+            shell.arg(pg_upgrade.get_program()).args(pg_upgrade.get_args());
+            successful(shell.output().expect("a shell can be run"), "pg_upgrade");
         })
     }
 
