@@ -86,7 +86,6 @@ pub fn give_up(
     }
     many_replies::close_questions(&[reply], Which::Read, Action::AiFailed)?;
     replies::finish(reply.id, End::Failed, Some(error))?;
-    pgrx::log!("whaply: reply {} of {} failed: {error}", reply.id, assistant.instance_name);
     deliveries::cancel_of_reply(reply.id, "the reply failed")?;
     let speaks = silence_of(assistant, &reply.chat)?.is_none();
     if let Some(text) = assistant
