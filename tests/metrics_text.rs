@@ -170,6 +170,11 @@ fn the_metrics_are_read_by_the_strictest_scraper() {
         value("whaply_events", &[("action", "ignored_mode"), ("duplicate", "true")]),
         Some(1.0)
     );
+    let tenant = [("tenant", "loja \"do\" João\\")];
+    assert_eq!(value("whaply_tenant_line_up", &tenant), Some(1.0));
+    assert_eq!(value("whaply_replies", &[("state", "waiting")]), Some(0.0));
+    assert_eq!(value("whaply_replies_ended", &[("state", "failed")]), Some(0.0));
+    assert_eq!(value("whaply_database_up", &[]), Some(1.0));
     assert_eq!(value("whaply_refused", &[("reason", "wrong_secret")]), Some(1.0));
     assert_eq!(value("whaply_http_requests", &[("status", "401")]), Some(1.0));
 }

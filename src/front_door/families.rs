@@ -74,9 +74,9 @@ impl Writer<'_, '_> {
             ),
         ];
         for (named, value) in families {
-            let values = tenants
-                .iter()
-                .map(|tenant| ("tenant", tenant.instance_name.as_str(), value(tenant)));
+            let names = tenants.iter().map(|tenant| escaped(&tenant.instance_name));
+            let values: Vec<(String, i64)> = names.zip(tenants.iter().map(value)).collect();
+            let values = values.iter().map(|(name, value)| ("tenant", name.as_str(), *value));
             self.labelled(named, values)?;
         }
         Ok(())
@@ -160,6 +160,11 @@ impl Writer<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// A label's value as OpenMetrics 1.0 writes it: the encoder takes words that need none of it.
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
 #[cfg(test)]

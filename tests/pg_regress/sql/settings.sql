@@ -80,7 +80,8 @@ SELECT replace(name, 'whaply.', '') AS overridden_by_column
 BEGIN;
 SET LOCAL whaply.debounce = '1min';
 SHOW whaply.debounce;
-SELECT statement, error.code, error.message
+-- (PostgreSQL 17 and later name the unit of a range.)
+SELECT statement, error.code, regexp_replace(error.message, '\((\d+) ms \.\. (\d+) ms\)', '(\1 .. \2)') AS message
   FROM unnest(ARRAY[
        $$SET whaply.debounce = '-1'$$,
        $$SET whaply.on_failure = 'give_up'$$,

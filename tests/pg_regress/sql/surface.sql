@@ -2,9 +2,11 @@
 -- result. What changes it is meant, or a mistake. (Settings and their contexts: settings.sql.)
 
 BEGIN;
--- Every object.
+-- Every object. From PostgreSQL 17 on the types of rows are members too, which every table and view has.
 SELECT pg_describe_object(classid, objid, objsubid) AS object
   FROM pg_depend WHERE deptype = 'e' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'whaply')
+   AND NOT (classid = 'pg_type'::regclass
+            AND EXISTS (SELECT FROM pg_type t WHERE t.typrelid <> 0 AND objid IN (t.oid, t.typarray)))
  ORDER BY pg_describe_object(classid, objid, objsubid) COLLATE "C";
 -- How functions run: with whose rights, with which settings.
 SELECT p.oid::regprocedure AS function, p.prosecdef AS definer, p.provolatile AS volatile, p.proparallel AS parallel, p.proconfig AS settings,
