@@ -68,7 +68,7 @@ fn a_customers_auto_responder_that_answers_each_of_our_messages_ends() {
     assert_eq!((reply.state.as_str(), reply.attempt), ("cancelled", 0), "no model was asked");
     assert!(reply.why().contains("3 answers") && reply.why().contains("answers_per_chat"));
     let log = shared_cluster().log();
-    let told = log.matches("is paused: loop_guard: this chat had 3 answers").count();
+    let told = log.matches("the limit is reached: loop_guard: this chat had 3 answers").count();
     assert_eq!(told, 1, "the log says so once");
     scene.somebody_else_is_answered();
     assert_eq!(scene.texts_to(MARIA).len(), 3);

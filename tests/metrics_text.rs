@@ -124,17 +124,29 @@ fn check(name: &str, family: &Family) {
         assert!(sample.value >= 0.0, "{sample:?}");
     }
     if family.kind == "histogram" {
-        let of = |suffix: &str| {
-            let name = format!("{name}{suffix}");
-            family.samples.iter().filter(move |sample| sample.name == name)
-        };
-        let bounds: Vec<f64> =
-            of("_bucket").map(|bucket| bucket.labels["le"].parse().expect("a number")).collect();
-        assert!(bounds.is_sorted() && bounds.last() == Some(&f64::INFINITY), "{bounds:?}");
-        assert!(of("_bucket").map(|bucket| bucket.value).is_sorted(), "{family:?}");
-        let count = of("_count").map(|count| count.value).next_back();
-        assert_eq!(of("_bucket").map(|bucket| bucket.value).next_back(), count);
+        let counts = family.samples.iter().filter(|sample| sample.name.ends_with("_count"));
+        counts.for_each(|count| check_histogram(name, family, &count.labels));
     }
+}
+
+/// The buckets of one histogram of a family: the one with these labels.
+#[track_caller]
+fn check_histogram(name: &str, family: &Family, labels: &Labels) {
+    let is_of_it = |sample: &&Sample| {
+        let mut without_bound = sample.labels.clone();
+        without_bound.remove("le");
+        without_bound == *labels
+    };
+    let of = |suffix: &str| {
+        let name = format!("{name}{suffix}");
+        family.samples.iter().filter(is_of_it).filter(move |sample| sample.name == name)
+    };
+    let bounds: Vec<f64> =
+        of("_bucket").map(|bucket| bucket.labels["le"].parse().expect("a number")).collect();
+    assert!(bounds.is_sorted() && bounds.last() == Some(&f64::INFINITY), "{bounds:?}");
+    assert!(of("_bucket").map(|bucket| bucket.value).is_sorted(), "{family:?}");
+    let count = of("_count").map(|count| count.value).next_back();
+    assert_eq!(of("_bucket").map(|bucket| bucket.value).next_back(), count);
 }
 
 #[test]
@@ -170,6 +182,11 @@ fn the_metrics_are_read_by_the_strictest_scraper() {
         value("whaply_events", &[("action", "ignored_mode"), ("duplicate", "true")]),
         Some(1.0)
     );
+    let tenant = [("tenant", "loja \"do\" João\\")];
+    assert_eq!(value("whaply_tenant_line_up", &tenant), Some(1.0));
+    assert_eq!(value("whaply_replies", &[("state", "waiting")]), Some(0.0));
+    assert_eq!(value("whaply_replies_ended", &[("state", "failed")]), Some(0.0));
+    assert_eq!(value("whaply_database_up", &[]), Some(1.0));
     assert_eq!(value("whaply_refused", &[("reason", "wrong_secret")]), Some(1.0));
     assert_eq!(value("whaply_http_requests", &[("status", "401")]), Some(1.0));
 }

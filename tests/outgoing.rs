@@ -122,7 +122,7 @@ fn a_line_that_cannot_be_asked_for_is_told_to_the_log_once() {
     scene.set_tenant("connection_state = 'close'");
     let sql = "SELECT whaply.send_message($1, $2, 'Hello')";
     scene.db.value::<i64>(sql, &[&SHOP, &MARIA]);
-    let told = "the line of tenant 1 is not known: connectionState failed: 127.0.0.1 is a loopback address";
+    let told = "tenant 1: line: its state is not known: connectionState failed: 127.0.0.1 is a loopback address";
     wait_until("the log to tell of it", PATIENCE, || server.cluster.log().contains(told));
     server.cluster.set(LIST, "127.0.0.1");
     assert_eq!(scene.shop.wait_for_sent(1, PATIENCE).len(), 1);

@@ -4,9 +4,10 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::error::read_query;
+use super::error::{MOST_CHARACTERS, read_query};
 use super::{Instance, request};
 use crate::exchange::{CallResult, HttpRequest, Method};
+use crate::text::short_line;
 
 const CALL: &str = "connectionState";
 
@@ -55,6 +56,8 @@ pub fn read_connection_state(result: CallResult) -> Result<Option<State>, String
         body.get("instance").ok_or_else(|| format!("{CALL} answered without instance"))?;
     match instance.get("state").and_then(|state| state.as_str()) {
         None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|error: UnknownState| error.to_string()),
+        Some(text) => text.parse().map(Some).map_err(|error: UnknownState| {
+            short_line(&format!("{CALL} answered: {error}"), MOST_CHARACTERS)
+        }),
     }
 }

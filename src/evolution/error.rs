@@ -82,4 +82,4 @@ pub(super) fn answered(call: &str, status: u16, words: &str) -> String {
 pub(super) const REDIRECTS: &str = "evo_server_url redirects; enter the final URL";
 
 /// A body may be a whole HTML page.
-const MOST_CHARACTERS: usize = 300;
+pub(super) const MOST_CHARACTERS: usize = 300;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::error::read_query;
-use super::{Instance, request};
+use super::{Instance, is_identifier, request};
 use crate::exchange::{CallResult, HttpRequest, Method};
 
 const CALL: &str = "findMessages";
@@ -62,7 +62,7 @@ pub fn read_found(result: CallResult) -> Result<FoundPage, String> {
 fn found_message(record: &Value) -> Option<FoundMessage> {
     let key = &record["key"];
     Some(FoundMessage {
-        id: key["id"].as_str()?.to_owned(),
+        id: key["id"].as_str().filter(|id| is_identifier(id))?.to_owned(),
         text: text_of(&record["message"]),
         from_me: key["fromMe"].as_bool().unwrap_or(false),
         sent_at: record["messageTimestamp"].as_i64(),

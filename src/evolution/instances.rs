@@ -86,5 +86,6 @@ pub(super) fn read_connect(body: &Value) -> Connecting {
 }
 
 fn secret(value: &Value) -> Option<Secret> {
-    value.as_str().filter(|text| !text.trim().is_empty()).map(Secret::new)
+    let is_key = |text: &&str| !text.trim().is_empty() && !text.contains(char::is_control);
+    value.as_str().filter(is_key).map(Secret::new)
 }

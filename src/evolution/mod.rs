@@ -73,3 +73,13 @@ fn endpoint(instance: &Instance, route: [&str; 2]) -> Url {
     }
     url
 }
+
+/// No identifier of WhatsApp is longer, and the columns that hold one are not either.
+const LONGEST_IDENTIFIER: usize = 255;
+
+/// Whether `text` can be the id of a message or a JID.
+fn is_identifier(text: &str) -> bool {
+    !text.is_empty()
+        && text.chars().count() <= LONGEST_IDENTIFIER
+        && !text.contains(char::is_control)
+}

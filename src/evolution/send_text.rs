@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::error::{ErrorBody, REDIRECTS, answered};
-use super::{Instance, request};
+use super::{Instance, is_identifier, request};
 use crate::exchange::{CallError, CallResult, HttpRequest, HttpResponse, Method};
 
 const CALL: &str = "sendText";
@@ -143,15 +143,6 @@ fn read_accepted(response: &HttpResponse) -> SendOutcome {
         }
         None => uncertain(&answered(CALL, response.status, "without a message id")),
     }
-}
-
-/// No identifier of WhatsApp is longer, and the columns that hold one are not either.
-const LONGEST_IDENTIFIER: usize = 255;
-
-fn is_identifier(text: &str) -> bool {
-    !text.is_empty()
-        && text.chars().count() <= LONGEST_IDENTIFIER
-        && !text.contains(char::is_control)
 }
 
 /// Error codes of the WhatsApp Cloud API. Those not listed are about this message or recipient:

@@ -188,7 +188,9 @@ impl<C: FnMut(&HttpRequest) -> CallResult> Run<'_, C> {
             Connecting::NoCodeYet => Err(passing(
                 "Evolution has made no QR code yet; restart the instance if this stays".to_owned(),
             )),
-            Connecting::Failed(words) => Err(passing(answered("connect", 200, &words))),
+            Connecting::Failed(words) => {
+                Err(passing(answered("connect", 200, &self.masked(&words))))
+            }
         }
     }
 
@@ -211,7 +213,8 @@ impl<C: FnMut(&HttpRequest) -> CallResult> Run<'_, C> {
             };
         }
         let error = ErrorBody::read(&response.body);
-        let said = answered(name, status, error.words());
+        // Before it is cut: of a key at the end a part would be left, which nobody recognises.
+        let said = answered(name, status, &self.masked(error.words()));
         Err(match (status, &error) {
             (404, ErrorBody::Thrown(words)) if !words.starts_with("Cannot ") => {
                 return Ok(Answer::NoInstance);
@@ -243,15 +246,18 @@ impl<C: FnMut(&HttpRequest) -> CallResult> Run<'_, C> {
         }
     }
 
-    /// Servers like to repeat what they refuse.
     fn without_secrets(&self, trouble: Trouble) -> Trouble {
+        Trouble { message: self.masked(&trouble.message), ..trouble }
+    }
+
+    /// Servers like to repeat what they refuse.
+    fn masked(&self, words: &str) -> String {
         let headers = self.wanted.webhook.headers.iter().map(|(_, value)| value);
         let keys = [&self.wanted.instance.api_key, &self.instance.api_key, &self.token];
         let global = self.wanted.global_key.iter().flatten();
         let secrets = headers.chain(keys.into_iter().flatten()).chain(global);
         let secrets = secrets.chain([&self.wanted.webhook.url]);
-        let message = secrets.fold(trouble.message, |message, secret| secret.mask(&message));
-        Trouble { message, ..trouble }
+        secrets.fold(words.to_owned(), |words, secret| secret.mask(&words))
     }
 }
 

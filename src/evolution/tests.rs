@@ -298,6 +298,18 @@ fn found_messages_are_read_with_text_from_either_place() {
 }
 
 #[test]
+fn what_no_column_takes_is_no_id_and_no_state() {
+    let long = "x".repeat(256);
+    for id in ["", "a\\u0000", long.as_str()] {
+        let body = format!(r#"{{"messages":{{"records":[{{"key":{{"id":"{id}"}}}}]}}}}"#);
+        assert_eq!(read_found(response(200, &body)).unwrap().messages, []);
+    }
+    let body = format!(r#"{{"instance":{{"state":"{}"}}}}"#, "\\n".repeat(9_999));
+    let why = read_connection_state(response(200, &body)).unwrap_err();
+    assert!(why.chars().count() < 400, "{why}");
+}
+
+#[test]
 fn an_unreadable_search_proves_nothing() {
     let none = r#"{"messages":{"total":0,"pages":0,"currentPage":1,"records":[]}}"#;
     assert_eq!(read_found(response(200, none)).unwrap().pages, 0);

@@ -3,15 +3,21 @@
 
 use std::time::{Duration, Instant};
 
-use super::figures::Figures;
+use super::figures::{Figures, Tables};
 use super::health::Health;
 use super::queue::Question;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::process::guarded::transaction;
+use crate::store::extension::Presence;
 use crate::store::{acting_role, extension, figures, transaction as store_transaction};
+use crate::tallies;
+use crate::worker::board::board;
 
 const HEALTH_LASTS: Duration = Duration::from_secs(1);
-const FIGURES_LAST: Duration = Duration::from_secs(5);
+/// Less than the shortest interval at which anybody scrapes in earnest.
+const FIGURES_LAST: Duration = Duration::from_secs(2);
+/// Figures of a single tenant are told of so many: each is a series for ever in whoever scrapes.
+const MOST_TENANTS: i64 = 100;
 
 #[derive(Default)]
 pub struct Checks {
@@ -47,7 +53,7 @@ impl Checks {
         {
             return figures.clone();
         }
-        let figures = transaction(read_figures).unwrap_or_default();
+        let figures = read_figures();
         self.figures = Some((Instant::now(), figures.clone()));
         figures
     }
@@ -76,7 +82,29 @@ fn look() -> Health {
     }
 }
 
-fn read_figures() -> Result<Figures> {
-    let overdue_seconds = figures::longest_overdue()?;
-    Ok(Figures { replies: figures::open_replies()?, overdue_seconds })
+fn read_figures() -> Figures {
+    // SAFETY: reads a global that does not change after the start of the process.
+    let database = unsafe { pgrx::pg_sys::MyDatabaseId }.to_u32();
+    let slot = board().and_then(|board| board.slot(database));
+    Figures {
+        worker_is_up: slot.is_some_and(|slot| slot.pid() != 0),
+        counted: tallies::of_this_database().map(tallies::Counts::read),
+        tables: transaction(read_tables).ok(),
+    }
+}
+
+fn read_tables() -> Result<Tables> {
+    // A table that somebody alters or drops is not waited for.
+    if extension::presence(None)? != Presence::Ready {
+        return Err(Error::Internal("the tables are not ready".to_owned()));
+    }
+    Ok(Tables {
+        overdue_seconds: figures::longest_overdue()?,
+        replies: figures::open_replies()?,
+        deliveries: figures::open_deliveries()?,
+        paused_chats: figures::paused_chats()?,
+        lines: figures::lines()?,
+        dead_rows: figures::dead_rows()?,
+        tenants: figures::tenants(MOST_TENANTS)?,
+    })
 }

@@ -4,15 +4,19 @@ use std::fmt;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::families::Families;
 use super::figures::Figures;
 use super::queue::Answer;
+
+/// Every name begins with it.
+const PREFIX: &str = "whaply";
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -32,11 +36,6 @@ struct Reason {
     reason: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct State {
-    state: String,
-}
-
 pub struct Metrics {
     registry: Registry,
     requests: Family<Status, Counter>,
@@ -48,15 +47,13 @@ pub struct Metrics {
     queue_events: Gauge,
     connections: Gauge,
     cut_off: Counter,
-    replies: Family<State, Gauge>,
-    overdue_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let seconds = || Histogram::new(exponential_buckets(0.000_5, 2.0, 16));
         let mut metrics = Self {
-            registry: Registry::with_prefix("whaply"),
+            registry: Registry::with_prefix(PREFIX),
             requests: Family::default(),
             events: Family::default(),
             refused: Family::default(),
@@ -66,8 +63,6 @@ impl Default for Metrics {
             queue_events: Gauge::default(),
             connections: Gauge::default(),
             cut_off: Counter::default(),
-            replies: Family::default(),
-            overdue_seconds: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -88,9 +83,6 @@ impl Metrics {
         registry.register("connections", "Open connections", self.connections.clone());
         let cut = "Connections cut off because the client was too slow";
         registry.register("connections_cut_off", cut, self.cut_off.clone());
-        registry.register("replies", "Open replies", self.replies.clone());
-        let overdue = "How long the oldest waiting reply has been due";
-        registry.register("reply_overdue_seconds", overdue, self.overdue_seconds.clone());
     }
 
     pub fn answered(&self, status: u16) {
@@ -118,7 +110,7 @@ impl Metrics {
         self.cut_off.inc_by(connections as u64);
     }
 
-    /// The text of all of it. `figures` None: the database did not tell; its gauges stay as they were.
+    /// The text of all of it. `figures` None: the main thread did not tell in time.
     pub fn text(
         &self,
         queued: usize,
@@ -127,15 +119,12 @@ impl Metrics {
     ) -> Result<String, fmt::Error> {
         self.queue_events.set(i64::try_from(queued).unwrap_or(i64::MAX));
         self.connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
-        if let Some(figures) = figures {
-            self.replies.clear();
-            for (state, count) in figures.replies {
-                self.replies.get_or_create(&State { state }).set(count);
-            }
-            self.overdue_seconds.set(figures.overdue_seconds);
-        }
+        let mut told = Registry::with_prefix(PREFIX);
+        told.register_collector(Box::new(Families(figures.unwrap_or_default())));
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &told)?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }
@@ -152,8 +141,7 @@ mod tests {
         metrics.answered(200);
         metrics.refused(Refusal::TooLarge.label());
         metrics.batch(5, Duration::from_millis(3));
-        let replies = vec![("waiting".to_owned(), 7)];
-        let figures = Figures { replies, overdue_seconds: 1.5 };
+        let figures = Figures { worker_is_up: true, ..Figures::default() };
         let text = metrics.text(3, 2, Some(figures)).unwrap();
         for line in [
             "whaply_http_requests_total{status=\"200\"} 2",
@@ -161,8 +149,9 @@ mod tests {
             "whaply_batch_events_sum 5.0",
             "whaply_queue_events 3",
             "whaply_connections 2",
-            "whaply_replies{state=\"waiting\"} 7",
-            "whaply_reply_overdue_seconds 1.5",
+            "whaply_worker_up 1",
+            "whaply_database_up 0",
+            "# EOF",
         ] {
             assert!(text.lines().any(|one| one == line), "{line} is not in\n{text}");
         }

@@ -12,6 +12,7 @@ mod body;
 mod checks;
 mod choice;
 mod connections;
+mod families;
 mod figures;
 mod hall;
 mod health;

@@ -17,7 +17,7 @@ use super::http::HttpSide;
 use super::state::Noted;
 use super::stopping;
 use crate::process::guarded::transaction;
-use crate::process::{Sleep, install_signal_handlers_with, memory, pin_settings};
+use crate::process::{Sleep, activity, install_signal_handlers_with, memory, pin_settings};
 use crate::secrets;
 use crate::server_log::log;
 use crate::settings::{self, FrontDoor};
@@ -43,6 +43,7 @@ pub extern "C-unwind" fn whaply_listener(database: pg_sys::Datum) {
         return;
     }
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    activity::call_process(c"whaply listener");
     pin_settings();
     memory::keep_no_large_pieces();
     let front_door = settings::front_door();
@@ -106,6 +107,7 @@ impl Listener {
             let was_busy = self.batches.round();
             self.checks.answer(self.hall.queue.questions());
             self.batches.count_turned_away();
+            activity::tell(&self.standing());
             if !was_busy {
                 self.sleep.until_event(LOOK);
             }
@@ -127,6 +129,17 @@ impl Listener {
                 }
                 self.listen();
             }
+        }
+    }
+
+    /// What `pg_stat_activity` shows.
+    fn standing(&self) -> String {
+        let (connections, waiting) = (self.hall.connections.count(), self.hall.queue.length());
+        match &self.open_at {
+            Some(address) => format!(
+                "whaply: listening on {address}; {connections} connections, {waiting} webhooks wait"
+            ),
+            None => "whaply: not listening; the log says why".to_owned(),
         }
     }
 

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, text_at, text_of, tokens_at, without_reasoning};
+use super::answer::{Answer, model_of, text_at, text_of, tokens_at, without_reasoning};
 use super::{Failure, FailureClass, Model, Prompt, Provider, dialogue, endpoint};
 use crate::exchange::Secret;
 
@@ -54,7 +54,7 @@ pub(super) fn read(body: &Value) -> Result<Answer, Failure> {
     }
     Ok(Answer {
         text,
-        model: text_at(body, "/model").to_owned(),
+        model: model_of(body),
         input_tokens: input_tokens(body),
         output_tokens: tokens_at(body, "/usage/output_tokens"),
         cut_by_limit: matches!(stop_reason, "max_tokens" | "model_context_window_exceeded"),

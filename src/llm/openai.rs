@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::answer::{Answer, text_at, text_of, tokens_at, without_reasoning};
+use super::answer::{Answer, model_of, text_at, text_of, tokens_at, without_reasoning};
 use super::{Failure, Model, Prompt, Provider, dialogue, endpoint};
 use crate::exchange::Secret;
 
@@ -55,7 +55,7 @@ pub(super) fn read(body: &Value) -> Result<Answer, Failure> {
         choice.pointer("/message/content").ok_or_else(|| Failure::malformed(Provider::OpenAi))?;
     Ok(Answer {
         text: without_reasoning(&text_of(content)).to_owned(),
-        model: text_at(body, "/model").to_owned(),
+        model: model_of(body),
         input_tokens: tokens_at(body, "/usage/prompt_tokens"),
         output_tokens: tokens_at(body, "/usage/completion_tokens"),
         cut_by_limit: finish_reason == "length",

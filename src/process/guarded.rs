@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::PgTryBuilder;
 
+use super::activity;
 use crate::error::{Error, Result};
 use crate::store::acting_role::Switched;
 
@@ -29,6 +30,7 @@ fn run<T>(
     // SAFETY: main thread of a connected background worker, outside any transaction.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
+        activity::at_work();
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
@@ -54,11 +56,11 @@ fn run<T>(
     }
     // Only now: what runs at the commit runs as that role too.
     drop(switched);
-    // SAFETY: after the transaction, as the documentation of both demands.
+    // SAFETY: after the transaction, as its documentation demands.
     unsafe {
         pg_sys::pgstat_report_stat(false);
-        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null());
     }
+    activity::at_rest();
     result
 }
 

@@ -2,6 +2,7 @@
 //! transactions that survive an error, a way for other threads to wake the main one, and the keeping of
 //! other processes. It knows nothing of what the processes do.
 
+pub mod activity;
 pub mod guarded;
 mod kept;
 pub mod memory;

@@ -7,6 +7,7 @@ use super::sql;
 use crate::error::Result;
 use crate::evolution::QrCode;
 use crate::exchange::Secret;
+use crate::said;
 
 /// An open request, by when something is to be done about it.
 #[derive(Clone, Copy, Debug)]
@@ -36,14 +37,29 @@ macro_rules! finish {
                 SET state = $2, error = $3, qr_code = NULL, pairing_code = NULL, qr_at = NULL, \
                     finished_at = clock_timestamp(), updated_at = clock_timestamp() \
               WHERE ",
-            $condition
+            $condition,
+            " RETURNING id, tenant_id, state, error, (SELECT t.instance_name::text FROM whaply.tenants t WHERE t.id = tenant_id)"
         )
     };
 }
 
+/// Runs a statement of [`finish!`]; the log tells of what has ended.
+fn finish(statement: &'static str, args: &[sql::Arg<'_>]) -> Result<()> {
+    let ended = sql::query(statement, args, |row| {
+        let (id, tenant_id, state) =
+            (row.get::<i64>(1)?, row.get::<i32>(2)?, row.get::<String>(3)?);
+        Ok((id, tenant_id, state, row.find::<String>(4)?, row.get::<String>(5)?))
+    })?;
+    for (id, tenant_id, state, error, instance_name) in ended {
+        let why = error.map_or(String::new(), |error| format!(": {}", said::own_words(&error)));
+        said::of_tenant(tenant_id, &instance_name, &format!("connect request {id}: {state}{why}"));
+    }
+    Ok(())
+}
+
 /// Opens a request in the place of the open one. The caller has locked the tenant.
 pub fn open(tenant_id: i32, webhook_url: &str) -> Result<i64> {
-    sql::execute(
+    finish(
         finish!("tenant_id = $1 AND state IN ('waiting', 'working', 'scan_qr')"),
         &[tenant_id.into(), "superseded".into(), None::<String>.into()],
     )?;
@@ -178,12 +194,12 @@ pub fn scan(id: i64, qr: &QrCode, fresh: Duration, missed: &str) -> Result<()> {
 }
 
 pub fn connected(id: i64) -> Result<()> {
-    sql::execute(finish!("id = $1"), &[id.into(), "connected".into(), None::<String>.into()])?;
+    finish(finish!("id = $1"), &[id.into(), "connected".into(), None::<String>.into()])?;
     Ok(())
 }
 
 pub fn fail(id: i64, error: &str) -> Result<()> {
-    sql::execute(finish!("id = $1"), &[id.into(), "failed".into(), error.into()])?;
+    finish(finish!("id = $1"), &[id.into(), "failed".into(), error.into()])?;
     Ok(())
 }
 
@@ -196,7 +212,7 @@ pub fn line_opened(tenant_id: i32) -> Result<()> {
           WHERE tenant_id = $1 AND state IN ('waiting', 'working', 'scan_qr')",
         &[tenant_id.into()],
     )?;
-    sql::execute(
+    finish(
         finish!("tenant_id = $1 AND state = 'scan_qr'"),
         &[tenant_id.into(), "connected".into(), None::<String>.into()],
     )?;
@@ -205,7 +221,7 @@ pub fn line_opened(tenant_id: i32) -> Result<()> {
 
 /// The webhook tells that Evolution shows no more codes.
 pub fn nobody_scanned(tenant_id: i32, error: &str) -> Result<()> {
-    sql::execute(
+    finish(
         finish!("tenant_id = $1 AND state = 'scan_qr'"),
         &[tenant_id.into(), "failed".into(), error.into()],
     )?;

@@ -8,6 +8,7 @@ use super::shares::{Bounds, fair_shares, may_begin};
 use super::sql::{self, Row, went_through_evolution};
 use crate::conversation::Sender;
 use crate::error::Result;
+use crate::said;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -202,10 +203,13 @@ pub fn try_again(id: i64, due_at: DateTime<Utc>, deferred: bool, error: &str) ->
 
 /// -> uncertain: Evolution is asked at `look_at` whether it was sent.
 pub fn uncertain(id: i64, look_at: DateTime<Utc>, error: &str) -> Result<()> {
-    sql::execute(
-        "UPDATE whaply.deliveries SET state = 'uncertain', due_at = $2, error = $3 WHERE id = $1",
+    let whose = sql::query_one(
+        "UPDATE whaply.deliveries d SET state = 'uncertain', due_at = $2, error = $3 WHERE id = $1 \
+         RETURNING d.tenant_id, (SELECT t.instance_name::text FROM whaply.tenants t WHERE t.id = d.tenant_id)",
         &[id.into(), sql::time(look_at).into(), error.into()],
+        |row| Ok((row.get::<i32>(1)?, row.get::<String>(2)?)),
     )?;
+    say(id, whose, "uncertain", error);
     Ok(())
 }
 
@@ -224,12 +228,24 @@ pub fn end(id: i64, how: NotSent, error: &str) -> Result<()> {
         NotSent::Cancelled => "cancelled",
         NotSent::Failed => "failed",
     };
-    sql::execute(
-        "UPDATE whaply.deliveries SET state = $2, error = $3, due_at = NULL, finished_at = clock_timestamp() \
-          WHERE id = $1",
+    let whose = sql::query_one(
+        "UPDATE whaply.deliveries d SET state = $2, error = $3, due_at = NULL, finished_at = clock_timestamp() \
+          WHERE id = $1 \
+         RETURNING d.tenant_id, (SELECT t.instance_name::text FROM whaply.tenants t WHERE t.id = d.tenant_id)",
         &[id.into(), state.into(), error.into()],
+        |row| Ok((row.get::<i32>(1)?, row.get::<String>(2)?)),
     )?;
+    if how == NotSent::Failed {
+        say(id, whose, state, error);
+    }
     Ok(())
+}
+
+fn say(id: i64, whose: Option<(i32, String)>, state: &str, error: &str) {
+    if let Some((tenant_id, instance_name)) = whose {
+        let what = format!("delivery {id}: {state}: {}", said::own_words(error));
+        said::of_tenant(tenant_id, &instance_name, &what);
+    }
 }
 
 /// Cancels what has not left in a chat, but for what an operator wrote; `fallback` too only where a

@@ -11,6 +11,7 @@ use super::sessions::{self, Session, session_columns};
 use super::sql::{self, Arg};
 use crate::conversation::Action;
 use crate::error::Result;
+use crate::tallies::{self, ReplyEnd};
 
 /// An open reply, locked with its session.
 pub struct Locked {
@@ -254,11 +255,12 @@ pub fn close_questions(replies: &[&Reply], which: Which, action: Action) -> Resu
 /// sending -> sent: the last part of each is out, and its questions are answered.
 pub fn finish(replies: &[&Reply]) -> Result<()> {
     close_questions(replies, Which::Read, Action::AiReplied)?;
-    sql::execute_by_index(
+    let sent = sql::execute_by_index(
         "UPDATE whaply.replies r SET state = 'sent', lease_until = NULL, finished_at = clock_timestamp() \
            FROM unnest($1) AS asked (id) \
           WHERE r.id = asked.id AND r.state IN ('waiting', 'generating', 'sending')",
         &[ids(replies)],
     )?;
+    tallies::replies_end(ReplyEnd::Sent, sent);
     Ok(())
 }

@@ -9,6 +9,8 @@ use super::shares::{Bounds, fair_shares, may_begin};
 use super::sql::{self, Row};
 use crate::conversation::Action;
 use crate::error::Result;
+use crate::said;
+use crate::tallies::{self, ReplyEnd};
 
 /// Where an open reply stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +29,13 @@ pub enum End {
     Failed,
 }
 
-impl End {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Drafted => "drafted",
-            Self::Superseded => "superseded",
-            Self::Cancelled => "cancelled",
-            Self::Failed => "failed",
+impl From<End> for ReplyEnd {
+    fn from(end: End) -> Self {
+        match end {
+            End::Drafted => Self::Drafted,
+            End::Superseded => Self::Superseded,
+            End::Cancelled => Self::Cancelled,
+            End::Failed => Self::Failed,
         }
     }
 }
@@ -207,12 +209,21 @@ pub fn move_to(id: i64, chat: &Chat) -> Result<()> {
 
 /// Ends an open reply that is not sent.
 pub fn finish(id: i64, end: End, error: Option<&str>) -> Result<()> {
-    sql::execute(
-        "UPDATE whaply.replies \
+    let end = ReplyEnd::from(end);
+    let ended = sql::query_one(
+        "UPDATE whaply.replies r \
             SET state = $2, error = coalesce($3, error), lease_until = NULL, finished_at = clock_timestamp() \
-          WHERE id = $1 AND state IN ('waiting', 'generating', 'sending')",
+          WHERE id = $1 AND state IN ('waiting', 'generating', 'sending') \
+         RETURNING r.tenant_id, (SELECT t.instance_name::text FROM whaply.tenants t WHERE t.id = r.tenant_id)",
         &[id.into(), end.as_str().into(), error.map(str::to_owned).into()],
+        |row| Ok((row.get::<i32>(1)?, row.get::<String>(2)?)),
     )?;
+    let Some((tenant_id, instance_name)) = ended else { return Ok(()) };
+    tallies::replies_end(end, 1);
+    if end == ReplyEnd::Failed {
+        let why = said::own_words(error.unwrap_or("its error says why"));
+        said::of_tenant(tenant_id, &instance_name, &format!("reply {id}: failed: {why}"));
+    }
     Ok(())
 }
 

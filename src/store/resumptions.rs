@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Chat;
 use super::sql;
 use crate::error::Result;
+use crate::said;
 
 /// What a statement has resumed.
 pub struct Resumed {
@@ -13,8 +14,8 @@ pub struct Resumed {
     pub with_questions: Vec<Chat>,
 }
 
-/// Ends the pauses that a condition names, in this order and with these locks. One row tells how many,
-/// the others whose tenants have answer_after_pause, whose default is the parameter `$answers`.
+/// Ends the pauses that a condition names, in this order and with these locks. A row for each tenant tells
+/// how many and its name, the others whose tenants have answer_after_pause, whose default is the parameter `$answers`.
 macro_rules! resume_where {
     ($answers:literal, $from:literal, $lock:literal) => {
         concat!(
@@ -26,9 +27,10 @@ macro_rules! resume_where {
             " ",
             $lock,
             ")) RETURNING r.tenant_id, r.chat_id) \
-             SELECT count(*), NULL::integer, NULL::text FROM resumed \
+             SELECT count(*), r.tenant_id, NULL::text, t.instance_name::text \
+               FROM resumed r JOIN whaply.tenants t ON t.id = r.tenant_id GROUP BY r.tenant_id, t.instance_name \
               UNION ALL \
-             SELECT 0, r.tenant_id, r.chat_id::text FROM resumed r JOIN whaply.tenants t ON t.id = r.tenant_id \
+             SELECT 0, r.tenant_id, r.chat_id::text, NULL FROM resumed r JOIN whaply.tenants t ON t.id = r.tenant_id \
               WHERE coalesce(t.answer_after_pause, ",
             $answers,
             ")"
@@ -38,15 +40,20 @@ macro_rules! resume_where {
 
 fn resumed(sql: &'static str, args: &[sql::Arg<'_>]) -> Result<Resumed> {
     let rows = sql::query_by_index(sql, args, |row| {
-        Ok((row.get::<i64>(1)?, row.find::<i32>(2)?, row.find::<String>(3)?))
+        let names = (row.find::<String>(3)?, row.find::<String>(4)?);
+        Ok((row.get::<i64>(1)?, row.get::<i32>(2)?, names))
     })?;
+    for (count, tenant_id, (_, instance_name)) in &rows {
+        if let Some(instance_name) = instance_name {
+            let what = format!("{count} chats: resumed");
+            said::of_tenant(*tenant_id, instance_name, &what);
+        }
+    }
     Ok(Resumed {
         count: rows.iter().map(|(count, ..)| count).sum(),
         with_questions: rows
             .into_iter()
-            .filter_map(|(_, tenant_id, chat_id)| {
-                Some(Chat { tenant_id: tenant_id?, chat_id: chat_id? })
-            })
+            .filter_map(|(_, tenant_id, (chat_id, _))| Some(Chat { tenant_id, chat_id: chat_id? }))
             .collect(),
     })
 }

@@ -6,6 +6,7 @@ use super::Chat;
 use super::sql::{self, Row};
 use crate::conversation::PauseReason;
 use crate::error::Result;
+use crate::said;
 
 /// A session, read under its lock.
 #[derive(Clone, Debug)]
@@ -148,38 +149,48 @@ pub fn human_spoke(chat: &Chat, sent_at: DateTime<Utc>) -> Result<()> {
 /// Pauses because a human of the business spoke. A manual pause stays one: it is a hold. One with an
 /// end lasts at least until `until`, when the silence of that human would end a takeover.
 pub fn pause_by_human(chat: &Chat, reason: PauseReason, until: DateTime<Utc>) -> Result<()> {
-    sql::execute(
+    let was_paused = sql::query_one(
         "UPDATE whaply.sessions s \
             SET is_paused = true, pause_reason = CASE WHEN hold.is_timed THEN s.pause_reason ELSE $3 END, \
                 paused_until = CASE WHEN hold.is_timed THEN greatest(s.paused_until, $4) END, \
                 updated_at = clock_timestamp() \
-           FROM (SELECT h.id, coalesce(h.is_paused AND h.paused_until > clock_timestamp() AND h.pause_reason NOT IN ( \
+           FROM (SELECT h.id, h.is_paused AS was_paused, coalesce(h.is_paused AND h.paused_until > clock_timestamp() AND h.pause_reason NOT IN ( \
                             'human_takeover', 'other_sender', 'ai_failed', 'loop_guard'), false) AS is_timed \
                    FROM whaply.sessions h WHERE h.tenant_id = $1 AND h.chat_id = $2) AS hold \
           WHERE s.id = hold.id \
             AND (NOT s.is_paused OR s.pause_reason IS NULL OR s.paused_until IS NOT NULL \
-                 OR s.pause_reason IN ('human_takeover', 'other_sender', 'ai_failed', 'loop_guard'))",
+                 OR s.pause_reason IN ('human_takeover', 'other_sender', 'ai_failed', 'loop_guard')) \
+         RETURNING hold.was_paused, (SELECT t.instance_name::text FROM whaply.tenants t WHERE t.id = s.tenant_id)",
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),
             reason.as_str().into(),
             sql::time(until).into(),
         ],
+        |row| Ok((row.find::<bool>(1)?.unwrap_or(false), row.get::<String>(2)?)),
     )?;
+    if let Some((false, instance_name)) = was_paused {
+        say_paused(chat, &instance_name, reason.as_str());
+    }
     Ok(())
 }
 
 /// The owner keeps the chat until a person ends that. A hold with a reason of its own keeps it.
 pub fn hold(chat: &Chat) -> Result<()> {
-    sql::execute(
+    let held = sql::query_one(
         "UPDATE whaply.sessions \
             SET pause_reason = CASE WHEN is_paused AND paused_until IS NULL \
                                      AND pause_reason NOT IN ('human_takeover', 'other_sender', 'ai_failed', 'loop_guard') \
                                     THEN pause_reason ELSE $3 END, \
                 is_paused = true, paused_until = NULL, updated_at = clock_timestamp() \
-          WHERE tenant_id = $1 AND chat_id = $2",
+          WHERE tenant_id = $1 AND chat_id = $2 \
+         RETURNING (SELECT t.instance_name::text FROM whaply.tenants t WHERE t.id = tenant_id)",
         &[chat.tenant_id.into(), chat.chat_id.as_str().into(), PauseReason::Manual.as_str().into()],
+        |row| row.get::<String>(1),
     )?;
+    if let Some(instance_name) = held {
+        say_paused(chat, &instance_name, PauseReason::Manual.as_str());
+    }
     Ok(())
 }
 
@@ -268,27 +279,42 @@ pub fn take_over_state(older: &Chat, younger: &Chat) -> Result<()> {
 
 /// Pauses until a time, or until a person ends it (None).
 pub fn pause(chat: &Chat, reason: &str, until: Option<DateTime<Utc>>) -> Result<bool> {
-    let changed = sql::execute(
+    let changed = sql::query_one(
         "UPDATE whaply.sessions \
             SET is_paused = true, pause_reason = $3, paused_until = $4, updated_at = clock_timestamp() \
           WHERE tenant_id = $1 AND chat_id = $2 \
-            AND (NOT is_paused OR pause_reason IS DISTINCT FROM $3 OR paused_until IS DISTINCT FROM $4)",
+            AND (NOT is_paused OR pause_reason IS DISTINCT FROM $3 OR paused_until IS DISTINCT FROM $4) \
+         RETURNING (SELECT t.instance_name::text FROM whaply.tenants t WHERE t.id = tenant_id)",
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),
             reason.into(),
             until.and_then(sql::time).into(),
         ],
+        |row| row.get::<String>(1),
     )?;
-    Ok(changed > 0)
+    if let Some(instance_name) = &changed {
+        say_paused(chat, instance_name, reason);
+    }
+    Ok(changed.is_some())
 }
 
 pub fn resume(chat: &Chat) -> Result<bool> {
-    let changed = sql::execute(
+    let changed = sql::query_one(
         "UPDATE whaply.sessions \
             SET is_paused = false, pause_reason = NULL, paused_until = NULL, updated_at = clock_timestamp() \
-          WHERE tenant_id = $1 AND chat_id = $2 AND is_paused",
+          WHERE tenant_id = $1 AND chat_id = $2 AND is_paused \
+         RETURNING (SELECT t.instance_name::text FROM whaply.tenants t WHERE t.id = tenant_id)",
         &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
+        |row| row.get::<String>(1),
     )?;
-    Ok(changed > 0)
+    if let Some(instance_name) = &changed {
+        said::of_tenant(chat.tenant_id, instance_name, &format!("chat {}: resumed", chat.chat_id));
+    }
+    Ok(changed.is_some())
+}
+
+fn say_paused(chat: &Chat, instance_name: &str, reason: &str) {
+    let what = format!("chat {}: paused: {reason}", chat.chat_id);
+    said::of_tenant(chat.tenant_id, instance_name, &what);
 }

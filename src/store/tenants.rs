@@ -11,6 +11,7 @@ use crate::conversation::{
 use crate::credentials::{Accepted, FormerSecret, Kept};
 use crate::error::Result;
 use crate::exchange::Secret;
+use crate::said;
 use crate::settings::Behaviour;
 use crate::webhook::Jid;
 
@@ -309,23 +310,31 @@ fn read_assistant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Assistant> 
 
 /// Moves the state of the line ('open', 'connecting', 'close', 'refused'); whether it moved.
 pub fn set_connection_state(tenant_id: i32, state: &str) -> Result<bool> {
-    let moved = sql::execute(
+    let moved = sql::query_one(
         "UPDATE whaply.tenants SET connection_state = $2, updated_at = clock_timestamp() \
-          WHERE id = $1 AND connection_state IS DISTINCT FROM $2",
+          WHERE id = $1 AND connection_state IS DISTINCT FROM $2 RETURNING instance_name::text",
         &[tenant_id.into(), state.into()],
+        |row| row.get::<String>(1),
     )?;
-    Ok(moved > 0)
+    if let Some(instance_name) = &moved {
+        said::of_tenant(tenant_id, instance_name, &format!("line: {state}"));
+    }
+    Ok(moved.is_some())
 }
 
 /// A message has proved that the line is open. A row that somebody holds is not waited for: the caller
 /// may have locked a chat, and the next message proves it again.
 pub fn prove_open(tenant_id: i32) -> Result<()> {
-    sql::execute(
+    let opened = sql::query_one(
         "UPDATE whaply.tenants t SET connection_state = 'open', updated_at = clock_timestamp() \
            FROM (SELECT id FROM whaply.tenants WHERE id = $1 FOR NO KEY UPDATE SKIP LOCKED) AS free \
-          WHERE t.id = free.id AND t.connection_state IS DISTINCT FROM 'open'",
+          WHERE t.id = free.id AND t.connection_state IS DISTINCT FROM 'open' RETURNING t.instance_name::text",
         &[tenant_id.into()],
+        |row| row.get::<String>(1),
     )?;
+    if let Some(instance_name) = opened {
+        said::of_tenant(tenant_id, &instance_name, "line: open");
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Number, Value};
 
-use super::Refusal;
+use super::{Refusal, phone};
 
 /// `varchar(255)`: instance names, ids and JIDs.
 pub(super) const MAX_IDENTIFIER: usize = 255;
@@ -30,7 +30,8 @@ pub(super) fn single(data: &Value) -> &Value {
     }
 }
 
-/// An id or JID as text. Absent when missing or blank, refused when no column can hold it.
+/// An id or JID as text, or in digits as a number. Absent when missing or blank, refused when no column
+/// can hold it.
 pub(super) fn identifier(
     value: &Value,
     key: &str,
@@ -38,7 +39,8 @@ pub(super) fn identifier(
 ) -> Result<Option<String>, Refusal> {
     let found = match at(value, key) {
         Value::String(text) if !text.trim().is_empty() => text.clone(),
-        Value::Number(number) => number.to_string(),
+        // Any other number has more than one writing: what is kept of 1e2 is 100.
+        Value::Number(number) if phone::is_digits(number.as_str()) => number.to_string(),
         _ => return Ok(None),
     };
     if is_longer(&found, MAX_IDENTIFIER) {

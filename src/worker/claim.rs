@@ -17,7 +17,7 @@ use crate::conversation::{Action, Mode, OnUnverified, PauseReason, prompt};
 use crate::error::Result;
 use crate::intake::consequences;
 use crate::llm::{Model, Prompt, Speaker};
-use crate::server_log::log;
+use crate::said;
 use crate::store::many_replies::{self, Locked, Stamped};
 use crate::store::messages::HistoryRow;
 use crate::store::replies::{self, End, OpenState, Reply};
@@ -211,8 +211,9 @@ fn end_the_loop(
     let why = limits_of(assistant).explain(reached);
     let until = now + assistant.auto_resume_after;
     sessions::pause(&reply.chat, PauseReason::LoopGuard.as_str(), Some(until))?;
+    let what = format!("chat {}: the limit is reached: {why}", reply.chat.chat_id);
+    said::of_tenant(assistant.tenant_id, &assistant.instance_name, &what);
     consequences::stop_speaking(&reply.chat, &why, false)?;
-    log!("whaply: chat {} of {} is paused: {why}", reply.chat.chat_id, assistant.instance_name);
     Ok(())
 }
 
@@ -231,7 +232,11 @@ fn claim(calls: &[(Candidate<'_>, &Model)], terms: Terms<'_>) -> Result<Vec<Job>
     let jobs = calls.iter().map(|(one, model)| {
         let history = histories.remove(&one.reply.id).unwrap_or_default();
         Job::Generate {
-            claim: ReplyClaim { reply_id: one.reply.id, attempt: one.reply.attempt + 1 },
+            claim: ReplyClaim {
+                reply_id: one.reply.id,
+                attempt: one.reply.attempt + 1,
+                tenant_id: one.reply.chat.tenant_id,
+            },
             account: Account::of(model),
             model: (*model).clone(),
             prompt: prompt_of(one, history, terms.now),

@@ -32,6 +32,15 @@ struct Cooling {
     times: u32,
 }
 
+/// What a call has taught of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Its provider asks to wait this long.
+    Begins(Duration),
+    /// It answers again.
+    Ends,
+}
+
 #[derive(Default)]
 pub struct Cooldowns {
     cooling: RefCell<HashMap<Account, Cooling>>,
@@ -41,7 +50,13 @@ pub struct Cooldowns {
 
 impl Cooldowns {
     /// Learns from the end of a call. `shortest` is the shortest wait where the provider names none.
-    pub fn learn(&self, account: Account, result: &Result<Answer, Failure>, shortest: Duration) {
+    /// What has changed by it, if anything.
+    pub fn learn(
+        &self,
+        account: Account,
+        result: &Result<Answer, Failure>,
+        shortest: Duration,
+    ) -> Option<Turn> {
         let now = Instant::now();
         let mut cooling = self.cooling.borrow_mut();
         match result {
@@ -49,11 +64,19 @@ impl Cooldowns {
                 let entry = cooling.entry(account).or_insert(Cooling { until: now, times: 0 });
                 entry.times += u32::from(entry.until <= now);
                 let wait = retry::deferral(shortest, failure.retry_after, entry.times, 0.0);
+                let begins = entry.times == 1 && entry.until <= now;
                 entry.until = entry.until.max(now + wait);
+                begins.then_some(Turn::Begins(wait))
             }
             // It may have been asked before the one that was refused.
-            Ok(_) => cooling.retain(|&cold, entry| cold != account || entry.until > now),
-            Err(_) => {}
+            Ok(_) => {
+                let is_over = cooling.get(&account).is_some_and(|entry| entry.until <= now);
+                if is_over {
+                    cooling.remove(&account);
+                }
+                is_over.then_some(Turn::Ends)
+            }
+            Err(_) => None,
         }
     }
 
@@ -129,7 +152,9 @@ mod tests {
     fn many_refusals_of_one_moment_are_one() {
         let busy = account("https://a.example", None);
         let cooldowns = Cooldowns::default();
-        (0..10).for_each(|_| cooldowns.learn(busy, &failed(FailureClass::Deferred), SHORTEST));
+        let refused = || cooldowns.learn(busy, &failed(FailureClass::Deferred), SHORTEST);
+        assert!(matches!(refused(), Some(Turn::Begins(wait)) if wait >= SHORTEST));
+        assert!((0..10).all(|_| refused().is_none()), "it has begun already");
         assert_eq!(cooldowns.cooling.borrow()[&busy].times, 1);
     }
 
@@ -145,7 +170,7 @@ mod tests {
             output_tokens: None,
             cut_by_limit: false,
         };
-        cooldowns.learn(busy, &Ok(answer), SHORTEST);
+        assert_eq!(cooldowns.learn(busy, &Ok(answer), SHORTEST), None);
         assert!(cooldowns.holds_back(busy, 1));
     }
 }

@@ -9,7 +9,6 @@ use crate::conversation::{Action, PauseReason, debounce, retry};
 use crate::error::Result;
 use crate::intake::consequences;
 use crate::llm::Failure;
-use crate::server_log::log;
 use crate::store::deliveries::{self, Kind};
 use crate::store::many_replies::{self, Which};
 use crate::store::replies::{self, End, OpenState, Reply, Requeue};
@@ -87,7 +86,6 @@ pub fn give_up(
     }
     many_replies::close_questions(&[reply], Which::Read, Action::AiFailed)?;
     replies::finish(reply.id, End::Failed, Some(error))?;
-    log!("whaply: reply {} of {} failed: {error}", reply.id, assistant.instance_name);
     deliveries::cancel_of_reply(reply.id, "the reply failed")?;
     let speaks = silence_of(assistant, &reply.chat)?.is_none();
     if let Some(text) = assistant

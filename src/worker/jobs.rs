@@ -23,6 +23,7 @@ const MOST_PAGES: u32 = 20;
 pub struct ReplyClaim {
     pub reply_id: i64,
     pub attempt: i32,
+    pub tenant_id: i32,
 }
 
 /// A delivery as it was claimed.

@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 use super::board::{Board, MOST_DATABASES, Status, board};
 use super::guarded::transaction_without_sql;
 use crate::front_door::{Keeper, Known, State};
-use crate::process::{Restarts, install_signal_handlers, worker_of};
+use crate::process::{Restarts, activity, install_signal_handlers, worker_of};
 
 /// How often new databases are looked for (CREATE DATABASE … TEMPLATE tells nobody).
 const NAP: Duration = Duration::from_secs(60);
@@ -48,6 +48,7 @@ pub extern "C-unwind" fn whaply_launcher(_argument: pg_sys::Datum) {
         install_signal_handlers();
         pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0);
     }
+    activity::call_process(c"whaply launcher");
     let Some(board) = board() else { return };
     // SAFETY: the latch lies in shared memory.
     board.set_launcher_latch(unsafe { &raw const (*pg_sys::MyProc).procLatch as usize });
@@ -225,7 +226,14 @@ impl Launcher {
         waits.min().unwrap_or(NAP).min(NAP)
     }
 
+    /// What `pg_stat_activity` shows.
+    fn standing(&self) -> String {
+        let workers = self.watched.values().filter(|watched| watched.worker.is_some()).count();
+        format!("whaply: {workers} reply workers for {} databases", self.databases.len())
+    }
+
     fn wait(&self) {
+        activity::tell(&self.standing());
         let wait = self.until_next(Instant::now());
         let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
         // SAFETY: the latch of this process; main thread, no transaction open.

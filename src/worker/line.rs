@@ -95,7 +95,7 @@ impl LineChecks {
 
     fn tell(&mut self, tenant_id: i32, why: &str) {
         if self.told.get(&tenant_id).is_none_or(|told| told != why) {
-            log!("whaply: the line of tenant {tenant_id} is not known: {why}");
+            log!("whaply: tenant {tenant_id}: line: its state is not known: {why}");
             self.told.insert(tenant_id, why.to_owned());
         }
     }

@@ -6,9 +6,11 @@ use std::collections::hash_map::Entry;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
+use super::counted::UnderWay;
 use super::jobs::{Done, Job};
 use super::places::Server;
 use crate::net::{Caller, Outgoing};
@@ -20,16 +22,19 @@ const STACK_BYTES: usize = 512 * 1024;
 pub struct Pool {
     jobs: Sender<Job>,
     queue: Receiver<Job>,
-    results: Receiver<(Server, Done)>,
-    report: Sender<(Server, Done)>,
+    results: Receiver<Report>,
+    report: Sender<Report>,
     wake_up: Arc<WakeUp>,
     caller: Caller,
     most: usize,
     threads: usize,
-    busy: usize,
+    under_way: UnderWay,
     /// The calls that are under way, by the server they go to.
     held: HashMap<Server, usize>,
 }
+
+/// What a thread tells of a call: where it went, how long it took, and what came of it.
+struct Report(Server, Duration, Done);
 
 /// File descriptors left to PostgreSQL: it opens WAL where a failure would end the whole server.
 const DESCRIPTORS_OF_POSTGRES: u64 = 256;
@@ -62,7 +67,19 @@ impl Pool {
         let (report, results) = unbounded();
         let wake_up = Arc::new(WakeUp::new()?);
         let held = HashMap::new();
-        Ok(Self { jobs, queue, results, report, wake_up, caller, most, threads: 0, busy: 0, held })
+        let under_way = UnderWay::default();
+        Ok(Self {
+            jobs,
+            queue,
+            results,
+            report,
+            wake_up,
+            caller,
+            most,
+            threads: 0,
+            under_way,
+            held,
+        })
     }
 
     /// Whether the calls that begin from now on go by other settings than those before.
@@ -80,7 +97,12 @@ impl Pool {
     }
 
     pub fn free(&self) -> usize {
-        self.most.saturating_sub(self.busy)
+        self.most.saturating_sub(self.under_way.all())
+    }
+
+    /// The calls that are under way, by what they are for.
+    pub fn under_way(&self) -> UnderWay {
+        self.under_way
     }
 
     /// The calls that are under way, by the server they go to.
@@ -91,11 +113,12 @@ impl Pool {
     /// Gives a job to a thread. The caller has counted `free`: a job never waits for a thread.
     pub fn run(&mut self, job: Job) {
         let server = job.server();
-        self.busy += 1;
+        self.under_way.begin(&job);
         *self.held.entry(server).or_default() += 1;
-        if self.busy > self.threads && !self.spawn() && self.threads == 0 {
+        if self.under_way.all() > self.threads && !self.spawn() && self.threads == 0 {
             // Nobody will ever take it: it comes back as not begun.
-            let _ = self.report.send((server, job.identity().never_began()));
+            let done = job.identity().never_began();
+            let _ = self.report.send(Report(server, Duration::ZERO, done));
             self.wake_up.ring();
             return;
         }
@@ -106,9 +129,9 @@ impl Pool {
     /// The results that have come, without waiting.
     pub fn drain(&mut self) -> Vec<Done> {
         self.wake_up.quiet();
-        let done: Vec<(Server, Done)> = self.results.try_iter().collect();
-        self.busy = self.busy.saturating_sub(done.len());
-        for (server, _) in &done {
+        let reports: Vec<Report> = self.results.try_iter().collect();
+        for Report(server, took, done) in &reports {
+            self.under_way.end(done, *took);
             if let Entry::Occupied(mut held) = self.held.entry(*server) {
                 *held.get_mut() -= 1;
                 if *held.get() == 0 {
@@ -116,7 +139,7 @@ impl Pool {
                 }
             }
         }
-        done.into_iter().map(|(_, done)| done).collect()
+        reports.into_iter().map(|Report(_, _, done)| done).collect()
     }
 
     /// One more thread; whether the system gave one. Without it the job waits for one that runs.
@@ -132,12 +155,12 @@ impl Pool {
     }
 }
 
-fn work(queue: &Receiver<Job>, report: &Sender<(Server, Done)>, wake_up: &WakeUp, caller: &Caller) {
+fn work(queue: &Receiver<Job>, report: &Sender<Report>, wake_up: &WakeUp, caller: &Caller) {
     for job in queue {
-        let (server, identity) = (job.server(), job.identity());
+        let (server, identity, began) = (job.server(), job.identity(), Instant::now());
         let done =
             catch_unwind(AssertUnwindSafe(|| job.run(caller))).unwrap_or_else(|_| identity.broke());
-        if report.send((server, done)).is_err() {
+        if report.send(Report(server, began.elapsed(), done)).is_err() {
             return;
         }
         wake_up.ring();

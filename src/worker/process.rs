@@ -9,12 +9,13 @@ use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use super::board::{Slot, Status, board};
+use super::counted;
 use super::guarded::transaction;
 use super::outgoing;
 use super::pool::{Pool, most_calls};
 use super::rounds::{Next, Rounds};
 use crate::net::{Caller, Limits};
-use crate::process::{Sleep, install_signal_handlers, memory, pin_settings};
+use crate::process::{Sleep, activity, install_signal_handlers, memory, pin_settings};
 use crate::server_log::log;
 use crate::settings;
 use crate::store::extension::{self, Presence};
@@ -43,7 +44,12 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
             log!("whaply: the reply worker leaves: a command needs its database for itself");
             return;
         }
-        if is_stopped() || has_nothing_to_do(database) {
+        if is_stopped() {
+            log!("whaply: the reply worker ends: stop_worker() was called");
+            return;
+        }
+        if has_nothing_to_do(database) {
+            log!("whaply: the reply worker ends: the extension is gone");
             return;
         }
         // The extension was created anew. Calls still in flight report to a pool that is gone.
@@ -53,6 +59,7 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
 
 /// A pool without threads yet. What a worker of before left behind is taken back by the first round.
 fn begin() -> Rounds {
+    counted::nothing_is_under_way();
     let limits = settings::worker_limits();
     let threads = most_calls(limits.threads);
     if threads < limits.threads {
@@ -97,6 +104,7 @@ fn connect(database: pg_sys::Oid) -> bool {
         return false;
     }
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
+    activity::call_process(c"whaply reply worker");
     true
 }
 
@@ -173,6 +181,7 @@ fn run(rounds: &mut Rounds) {
             Next::Wait(wait) => wait,
             Next::Leave | Next::StartOver => return,
         };
+        activity::tell(&rounds.standing());
         if let Some(slot) = slot {
             slot.sleep_until((Utc::now() + wait).timestamp_micros());
         }
@@ -225,6 +234,7 @@ fn take_place(database: pg_sys::Oid) {
 unsafe extern "C-unwind" fn leave_place(_code: i32, database: pg_sys::Datum) {
     if let Some(slot) = board().and_then(|board| board.slot(database.value() as u32)) {
         slot.occupy(0, 0);
+        counted::nothing_is_under_way();
         if slot.status() == Status::Running {
             slot.set_status(Status::Starting);
         }

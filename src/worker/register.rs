@@ -15,6 +15,7 @@ use crate::front_door::{self, Listening};
 use crate::refusals;
 use crate::settings;
 use crate::store::extension;
+use crate::tallies;
 
 /// How long `start_worker` and `stop_worker` wait for the process.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,6 +35,7 @@ pub fn at_preload() {
     board::mark_preloaded();
     pg_shmem_init!(BOARD);
     refusals::at_preload();
+    tallies::at_preload();
     BackgroundWorkerBuilder::new("whaply launcher")
         .set_type("whaply launcher")
         .set_library("whaply")

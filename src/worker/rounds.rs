@@ -22,8 +22,9 @@ use super::places::{self, Places};
 use super::pool::Pool;
 use super::refused::{self, RefusedPosts};
 use super::results;
+use super::standing::Standing;
 use super::terms::Terms;
-use super::told::Told;
+use super::told::{self, Told};
 use crate::error::Result;
 use crate::intake::{echo, upkeep};
 use crate::refusals;
@@ -62,6 +63,7 @@ pub struct Rounds {
     /// The installation of the extension whose rows the claims name.
     extension: Option<pg_sys::Oid>,
     told: Told,
+    standing: Standing,
 }
 
 /// What the loop does after a round.
@@ -106,6 +108,7 @@ impl Rounds {
             refused_posts: RefusedPosts::default(),
             extension,
             told: Told::default(),
+            standing: Standing::default(),
         }
     }
 
@@ -136,6 +139,7 @@ impl Rounds {
             Ok(round) => self.after(round, arrived, &limits),
             Err(error) => {
                 self.told.failure(&error.to_string());
+                self.standing = Standing::Waits("the last round failed, the log says why");
                 self.run_singly(arrived, &limits);
                 Next::Wait(AFTER_AN_ERROR)
             }
@@ -188,16 +192,19 @@ impl Rounds {
             Presence::OtherVersion => {
                 self.claims.unrecorded = arrived;
                 self.told.other_version();
+                self.standing = Standing::Waits("the extension is of another version");
                 return Next::Wait(limits.poll_interval);
             }
             Presence::WithoutRole => {
                 self.claims.unrecorded = arrived;
                 self.told.without_role();
+                self.standing = Standing::Waits("the role whaply_worker is missing");
                 return Next::Wait(limits.poll_interval);
             }
             // Somebody is altering or dropping the tables: their locks are not waited for.
             Presence::Locked => {
                 self.claims.unrecorded = arrived;
+                self.standing = Standing::Waits("somebody has locked the tables");
                 return Next::Wait(HELD_RETRY);
             }
             Presence::Ready => {}
@@ -208,6 +215,12 @@ impl Rounds {
             self.start(job);
         }
         self.maintain(limits);
+        let next_due = round.next_reply.into_iter().chain(round.next_delivery).min();
+        self.standing = if limits.enabled {
+            Standing::Works { has_more: round.has_more, next_due }
+        } else {
+            Standing::Waits("whaply.worker is off")
+        };
         if round.has_more || !self.arrivals.is_empty() {
             return Next::Wait(Duration::ZERO);
         }
@@ -233,10 +246,17 @@ impl Rounds {
     /// A provider that asks to wait asks for all replies of its account.
     fn learn_from(&self, fresh: &[Done], limits: &WorkerLimits) {
         for done in fresh {
-            if let Done::Generated { account, result, .. } = done {
-                self.cooldowns.learn(*account, result, limits.retry_delay);
+            if let Done::Generated { claim, account, result, .. } = done
+                && let Some(turn) = self.cooldowns.learn(*account, result, limits.retry_delay)
+            {
+                told::of_cooldown(*claim, turn);
             }
         }
+    }
+
+    /// What is under way, and what comes next.
+    pub fn standing(&self) -> String {
+        self.standing.explain(self.pool.under_way(), self.claims.unrecorded.len())
     }
 
     /// Takes back what no living worker is at work on, without waiting for rows that somebody holds:

@@ -6,8 +6,11 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, warning};
 
+use super::cooldowns::Turn;
 use super::guarded::transaction;
+use super::jobs::ReplyClaim;
 use crate::error::Error;
+use crate::server_log::log;
 use crate::store::extension;
 use crate::version;
 
@@ -42,6 +45,21 @@ impl Told {
         if self.0.insert(message.clone()) {
             let report = ErrorReport::new(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT, message, "");
             report.set_hint(missing.hint().unwrap_or_default()).report(PgLogLevel::WARNING);
+        }
+    }
+}
+
+/// The provider of a reply's model asks to wait, or answers again.
+pub fn of_cooldown(claim: ReplyClaim, turn: Turn) {
+    let ReplyClaim { tenant_id, reply_id, .. } = claim;
+    match turn {
+        Turn::Begins(wait) => log!(
+            "whaply: tenant {tenant_id}: reply {reply_id}: its provider asks to wait: nothing is asked on the account \
+             for {} s",
+            wait.as_secs()
+        ),
+        Turn::Ends => {
+            log!("whaply: tenant {tenant_id}: reply {reply_id}: its provider answers again");
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod llama;
 pub mod llm;
 pub mod payload;
 pub mod person;
+pub mod prometheus;
 pub mod proxy;
 pub mod relay;
 pub mod rows;

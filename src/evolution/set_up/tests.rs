@@ -282,6 +282,12 @@ fn no_secret_stands_in_an_error() {
     let answers = [state("close"), repeated];
     let (message, _) = trouble(Played::new(&answers).run(&wanted(Some("own-key"), Some("global"))));
     assert_eq!(message, "webhook/set answered 500: *** *** *** ***");
+    for place in 255..290 {
+        let words = format!("\"{} the-secret\"", "x".repeat(place));
+        let answers = [state("close"), error("webhook/set", 500, &words)];
+        let (message, _) = trouble(Played::new(&answers).run(&wanted(Some("own-key"), None)));
+        assert!(!message.contains("the-"), "not even the beginning of one: {message}");
+    }
     let qr = QrCode::read(&serde_json::json!({ "code": CODE, "pairingCode": "WZYEH1YY" }));
     let shown = format!("{qr:?} {:?}", wanted(Some("own-key"), Some("global")));
     for secret in [CODE, "WZYEH1YY", "own-key", "global\"", "the-secret", "db.example.com"] {

@@ -49,6 +49,18 @@ fn openai_content_may_be_a_string_or_parts() {
 }
 
 #[test]
+fn numbers_and_names_that_no_column_takes_are_not_told() {
+    let model = "m\\u0000".repeat(900);
+    let body = format!(
+        r#"{{"model":"{model}","choices":[{{"message":{{"content":"Yes."}}}}],
+        "usage":{{"prompt_tokens":-9,"completion_tokens":99999999999}}}}"#
+    );
+    let answer = read_answer(Provider::OpenAi, response(200, &body)).unwrap();
+    assert_eq!((answer.input_tokens, answer.output_tokens), (None, None));
+    assert!(answer.model.chars().count() <= 201 && !answer.model.contains('\0'));
+}
+
+#[test]
 fn an_answer_at_the_limit_is_marked() {
     let anthropic = r#"{"content":[{"type":"text","text":"We open"}],"stop_reason":"max_tokens"}"#;
     let openai = r#"{"choices":[{"finish_reason":"length","message":{"content":"We open"}}]}"#;
@@ -67,6 +79,9 @@ fn reasoning_in_front_of_an_answer_never_reaches_the_customer() {
         ("[THINK]hm[/THINK]Yes.", "Yes."),
         ("<thinking>hm</thinking> Yes.", "Yes."),
         ("<think>cut off in the midd", ""),
+        ("<think>a</think><thinking>b</thinking>\n<think>c</think>Yes.", "Yes."),
+        ("He wants 40.</think><think>Or 50?</think>Yes.", "Yes."),
+        ("<think>a</think>Yes. <think>b</think>", "Yes. <think>b</think>"),
         (" Write <think> and </think> in capitals. ", "Write <think> and </think> in capitals."),
     ] {
         assert_eq!(answer::without_reasoning(written), sent, "{written}");

@@ -141,6 +141,11 @@ fn names_and_types_are_cut_and_an_id_may_be_a_number() {
     assert!(message.from_me);
     assert_eq!(message.push_name, Some(format!("Maria {}", "é".repeat(249))));
     assert_eq!(message.message_type, "é".repeat(50));
+    for id in [json!(1e2), json!(-42), json!(0.5), json!(true)] {
+        let data = json!({"key": {"id": id, "remoteJid": "1@lid"}});
+        let read = Message::read(MessageEvent::Upsert, &envelope(""), &data);
+        assert!(matches!(read, Err(Refusal::NoMessageId { .. })), "{data}");
+    }
 }
 
 #[test]
