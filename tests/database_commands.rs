@@ -210,6 +210,30 @@ fn the_listener_makes_way_too_and_comes_back() {
     wait_until_closed(address);
 }
 
+/// Of two databases with the extension none would be served, if nothing had been served before.
+#[test]
+fn a_copy_of_the_database_that_is_served_does_not_close_its_door() {
+    let address = free_address();
+    let cluster = cluster_with_listener(address, ClusterOptions::default());
+    let db = cluster.create_database("original");
+    wait_until_well(address);
+    let served =
+        "SELECT datname::text FROM pg_stat_activity WHERE backend_type = 'whaply listener'";
+    for number in 1..=2 {
+        let copy = format!("{}_copy_{number}", db.name());
+        run(&cluster, &format!("CREATE DATABASE {copy} TEMPLATE {}", db.name()));
+        wait_for_worker_in(&cluster, &copy);
+        wait_until_well(address);
+        assert_eq!(db.column::<String>(served, &[]), [db.name()]);
+    }
+    wait_until("the log to warn", LIMIT, || {
+        let log = cluster.log();
+        if log.contains("several databases have the extension now") { Ok(()) } else { Err(log) }
+    });
+    let log = cluster.log();
+    assert!(!log.contains("nothing listens at whaply.listen: several databases"), "{log}");
+}
+
 #[test]
 fn without_preload_the_error_of_a_session_with_the_library_names_stop_worker() {
     let cluster = Cluster::start(ClusterOptions::without_preload().in_a_hurry());

@@ -67,6 +67,22 @@ pub fn choose(listen: Option<&str>, named: Option<&str>, known: &[Known]) -> Cho
     }
 }
 
+impl Choice {
+    /// Among several databases the one that was served goes on to be, if its listener only made way for a
+    /// command: a copy of a database must not close the door of the original.
+    pub fn or_go_on_with(self, served: Option<u32>, known: &[Known]) -> Self {
+        if self != Self::Several {
+            return self;
+        }
+        let served = known.iter().find(|one| Some(one.database) == served);
+        match served.map(|one| (one.state, one.database)) {
+            Some((State::HasExtension, database)) => Self::Serve(database),
+            Some((State::Undecided, _)) => Self::NotYet,
+            _ => self,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +126,25 @@ mod tests {
             ("other", Choice::NotThere("other".to_owned())),
         ] {
             assert_eq!(choose(HERE, Some(name), &all), choice, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_several_the_one_that_was_served_goes_on_to_be_while_it_has_the_extension() {
+        use State::*;
+        let all = known(&[HasExtension, HasExtension, Stopped, Undecided]);
+        for (choice, served, expected) in [
+            (Choice::Several, Some(0), Choice::Serve(0)),
+            (Choice::Several, Some(1), Choice::Serve(1)),
+            (Choice::Several, Some(2), Choice::Several),
+            (Choice::Several, Some(3), Choice::NotYet),
+            (Choice::Several, Some(9), Choice::Several),
+            (Choice::Several, None, Choice::Several),
+            (Choice::Serve(1), Some(0), Choice::Serve(1)),
+            (Choice::Off, Some(1), Choice::Off),
+        ] {
+            let chosen = choice.clone().or_go_on_with(served, &all);
+            assert_eq!(chosen, expected, "{choice:?}, {served:?}");
         }
     }
 }

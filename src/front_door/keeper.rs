@@ -18,6 +18,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 pub struct Keeper {
     listener: Option<DynamicBackgroundWorker>,
+    /// The database of the listener, or of the one that made way for a command and comes back.
+    served: Option<u32>,
     restarts: Restarts,
     /// What keeps the one that is wanted from being there.
     trouble: Door,
@@ -28,6 +30,7 @@ impl Default for Keeper {
     fn default() -> Self {
         Self {
             listener: None,
+            served: None,
             restarts: Restarts::new(LONGEST_WAIT, Instant::now()),
             trouble: Door::Opening,
             said: Choice::Off,
@@ -40,7 +43,11 @@ impl Keeper {
     pub fn round(&mut self, known: &[Known]) {
         self.notice_end();
         let front_door = settings::front_door();
-        let choice = choose(front_door.listen.as_deref(), front_door.database.as_deref(), known);
+        let mut choice =
+            choose(front_door.listen.as_deref(), front_door.database.as_deref(), known);
+        if self.listener.is_none() {
+            choice = choice.or_go_on_with(self.served, known);
+        }
         self.say(&choice);
         let now = Instant::now();
         if let Choice::Serve(database) = choice
@@ -92,6 +99,7 @@ impl Keeper {
             self.trouble = Door::Opening;
             return;
         }
+        self.served = None;
         let soon = self.restarts.note_end(Instant::now());
         self.trouble = if soon { Door::Ends } else { Door::Opening };
     }
@@ -101,6 +109,7 @@ impl Keeper {
         match worker_of(database, "whaply listener", "whaply_listener").load_dynamic() {
             Ok(listener) => {
                 self.listener = Some(listener);
+                self.served = Some(database);
                 if self.trouble == Door::NoProcess {
                     self.trouble = Door::Opening;
                 }
@@ -122,7 +131,7 @@ impl Keeper {
         }
         self.said = choice.clone();
         match choice {
-            Choice::Several if is_listening() => warning!(
+            Choice::Several if self.listener.is_some() || is_listening() => warning!(
                 "whaply: several databases have the extension now: set whaply.database, or nothing will listen after \
                  the next restart"
             ),
