@@ -1,0 +1,4 @@
+//! Headers and tokens that shall prove who posts. The checks are in `whaply_fuzz::checks`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| whaply_fuzz::checks::credentials::check(input));

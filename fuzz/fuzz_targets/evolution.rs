@@ -1,0 +1,4 @@
+//! Answers of Evolution API. The checks are in `whaply_fuzz::checks`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| whaply_fuzz::checks::evolution::check(input));
