@@ -48,7 +48,8 @@ fn timeouts_and_read_only_transactions_for_everybody_stop_neither_worker_nor_lis
         ("statement_timeout", "1ms"),
     ] {
         if scene.db.value(knows, &[&setting]) {
-            cluster.set(setting, value);
+            // Without a reload, which would reach the next of these commands.
+            scene.db.execute(&format!("ALTER SYSTEM SET {setting} = '{value}'"));
         }
     }
     cluster.restart();

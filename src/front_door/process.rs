@@ -17,7 +17,9 @@ use super::http::HttpSide;
 use super::state::Noted;
 use super::stopping;
 use crate::process::guarded::transaction;
-use crate::process::{Sleep, activity, install_signal_handlers_with, memory, pin_settings};
+use crate::process::{
+    Sleep, activity, install_signal_handlers_with, memory, pin_before_connecting, pin_settings,
+};
 use crate::secrets;
 use crate::server_log::log;
 use crate::settings::{self, FrontDoor};
@@ -42,6 +44,7 @@ pub extern "C-unwind" fn whaply_listener(database: pg_sys::Datum) {
     if !arrive(database) {
         return;
     }
+    pin_before_connecting();
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
     activity::call_process(c"whaply listener");
     pin_settings();

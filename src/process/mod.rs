@@ -11,7 +11,7 @@ mod signals;
 mod wake_up;
 
 pub use kept::{Restarts, worker_of};
-pub use pinned::{impatiently, pin_settings};
+pub use pinned::{impatiently, pin_before_connecting, pin_settings};
 pub use signals::{
     end_at_next_safe_point, install_signal_handlers, install_signal_handlers_with,
     with_signals_blocked,

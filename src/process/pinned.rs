@@ -18,13 +18,18 @@ const PINNED: &[(&CStr, &CStr)] = &[
     (c"statement_timeout", c"0"),
     (c"lock_timeout", LOCK_TIMEOUT),
     (c"idle_in_transaction_session_timeout", c"0"),
-    #[cfg(any(feature = "pg17", feature = "pg18"))]
-    (c"transaction_timeout", c"0"),
     // The policy of whaply_worker lets it see every row; off would be an error instead.
     (c"row_security", c"on"),
     // Compiling a statement takes longer than to run any of these, and 60 MB for its library.
     (c"jit", c"off"),
 ];
+
+/// The transaction in which a process connects would end by it, and with it the process. Called before
+/// that, as autovacuum does; what the database or the role says of it later counts for less.
+pub fn pin_before_connecting() {
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    pin(c"transaction_timeout", c"0");
+}
 
 /// Settings of the database or the role reach a background process too; these would break it.
 /// Called once, when it is connected.
@@ -43,7 +48,7 @@ pub fn impatiently<T>(body: impl FnOnce() -> T) -> T {
 }
 
 fn pin(name: &'static CStr, value: &'static CStr) {
-    // SAFETY: NUL-terminated constants; the process is connected.
+    // SAFETY: NUL-terminated constants; a background process has its settings from its start on.
     unsafe {
         pg_sys::SetConfigOption(
             name.as_ptr(),

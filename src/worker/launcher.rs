@@ -11,7 +11,9 @@ use pgrx::prelude::*;
 use super::board::{Board, MOST_DATABASES, Status, board};
 use super::guarded::transaction_without_sql;
 use crate::front_door::{Keeper, Known, State};
-use crate::process::{Restarts, activity, install_signal_handlers, worker_of};
+use crate::process::{
+    Restarts, activity, install_signal_handlers, pin_before_connecting, worker_of,
+};
 
 /// How often new databases are looked for (CREATE DATABASE … TEMPLATE tells nobody).
 const NAP: Duration = Duration::from_secs(60);
@@ -42,6 +44,7 @@ struct Launcher {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn whaply_launcher(_argument: pg_sys::Datum) {
+    pin_before_connecting();
     // SAFETY: the start of a background worker, signals still blocked. Connecting to no database
     // gives access to the shared catalogs, as autovacuum's launcher has it.
     unsafe {

@@ -15,7 +15,9 @@ use super::outgoing;
 use super::pool::{Pool, most_calls};
 use super::rounds::{Next, Rounds};
 use crate::net::{Caller, Limits};
-use crate::process::{Sleep, activity, install_signal_handlers, memory, pin_settings};
+use crate::process::{
+    Sleep, activity, install_signal_handlers, memory, pin_before_connecting, pin_settings,
+};
 use crate::server_log::log;
 use crate::settings;
 use crate::store::extension::{self, Presence};
@@ -103,6 +105,7 @@ fn connect(database: pg_sys::Oid) -> bool {
     if !arrive(database) {
         return false;
     }
+    pin_before_connecting();
     BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
     activity::call_process(c"whaply reply worker");
     true

@@ -10,13 +10,15 @@ use super::{MARIA, owner_webhook, question};
 
 const AUTO_RESUME: &str = "SELECT whaply.auto_resume()";
 
-/// Maria's chat, in which the owner spoke last three hours ago; two hours are enough.
+/// Maria's chat, in which the owner spoke last three hours ago; two hours are enough. No worker runs,
+/// whose clock could be first.
 fn scene_with_a_silent_owner(prefix: &str) -> Scene {
     let options = SceneOptions::default().with("auto_resume_after", "4 h");
     let scene = Scene::start_with(shared_cluster(), prefix, options);
     let three_hours = Duration::from_secs(3 * 3600);
     scene.shop.owner_typed(MARIA, "Hello Maria", three_hours).delivered();
     assert!(scene.session(MARIA).is_paused);
+    assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
     scene.set_tenant("auto_resume_after = '2 h'");
     scene
 }
@@ -75,6 +77,7 @@ fn a_customer_who_waits_for_auto_resume_is_answered() {
     let customer = WaitingCall::begin(&scene.db, move |session| ingest(session, &asked.payload));
     clock.commit();
     assert_eq!(customer.outcome()["action"], "ai_queued");
+    assert!(scene.db.value::<bool>("SELECT whaply.start_worker()", &[]));
     scene.wait_for_action(&asked.id, "ai_replied");
 }
 
