@@ -28,8 +28,9 @@ use super::statuses::Refusal;
 use super::stopping;
 use crate::process::with_signals_blocked;
 
-/// Reading and parsing take half as long as storing, which one thread does for all; but what came before
-/// is stored in no time, and then they are what it waits for.
+/// Reading and parsing take half as long as storing, which one thread does for all. Further threads hand
+/// connections to each other and take turns with the server's processes.
+const CORES_OF_A_THREAD: usize = 2;
 const MOST_THREADS: usize = 4;
 
 const STACK_BYTES: usize = 1_024 * 1_024;
@@ -64,7 +65,7 @@ impl HttpSide {
     /// Starts the threads; nothing listens yet.
     pub fn start(hall: Arc<Hall>) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = cores.clamp(1, MOST_THREADS);
+        let threads = (cores / CORES_OF_A_THREAD).clamp(1, MOST_THREADS);
         let runtime = with_signals_blocked(|| {
             Builder::new_multi_thread()
                 .worker_threads(threads)
