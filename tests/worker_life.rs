@@ -1,26 +1,39 @@
 //! How a reply worker comes to be, is watched and is stopped: by the launcher, by CREATE EXTENSION,
 //! by hand, by a setting. What happens to one that dies is in `worker_restarts.rs`.
 
-use std::time::Duration;
+use std::thread;
 
 use postgres::error::SqlState;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use support::worker::{sleeps_of, wait_for_worker, wait_until_without_worker, worker_pid};
 use support::{
-    Cluster, ClusterOptions, Database, Person, Scene, shared_cluster, wait_until, writers,
+    Cluster, ClusterOptions, Database, PATIENCE, Person, Scene, shared_cluster, wait_until, writers,
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// A process that gets no time while this lives.
+struct Suspended(Pid);
 
-fn maria() -> Person {
-    Person::with_phone("5511999990001").named("Maria Silva")
+impl Suspended {
+    fn new(pid: i32) -> Self {
+        let pid = Pid::from_raw(pid).expect("a process id is not zero");
+        kill_process(pid, Signal::STOP).expect("it is a process of this test");
+        Self(pid)
+    }
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        // An error only means that it is gone.
+        let _ = kill_process(self.0, Signal::CONT);
+    }
 }
 
 #[track_caller]
 fn ask_and_wait_for_answer(scene: &Scene, question: &str) {
     let answers = scene.shop.sent().len();
-    scene.shop.customer_says(maria(), question).delivered();
-    let sent = scene.shop.wait_for_sent(answers + 1, LIMIT);
+    scene.shop.customer_says(Person::maria(), question).delivered();
+    let sent = scene.shop.wait_for_sent(answers + 1, PATIENCE);
     assert!(sent.last().is_some_and(|sent| sent.text.contains(question)), "{sent:?}");
     scene.wait_until_idle();
 }
@@ -94,13 +107,13 @@ fn without_preload_a_worker_lives_from_create_extension_to_the_restart_and_start
 
     cluster.restart();
     assert_every_view_can_be_read(&scene.db);
-    let asked = scene.shop.customer_says(maria(), "E aos feriados?").delivered();
+    let asked = scene.shop.customer_says(Person::maria(), "E aos feriados?").delivered();
     assert_eq!(worker_pid(&scene.db), None);
     assert_eq!(complaints_about_the_worker(&scene.db), 1);
     assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_queued"));
 
     assert!(call(&scene.db, "start_worker"), "the worker runs");
-    scene.shop.wait_for_sent(2, LIMIT);
+    scene.shop.wait_for_sent(2, PATIENCE);
     let pid = worker_pid(&scene.db);
     assert!(call(&scene.db, "start_worker"), "it runs already");
     assert_eq!(worker_pid(&scene.db), pid, "and there is only one");
@@ -121,7 +134,7 @@ fn a_stopped_worker_stays_away_until_it_is_started() {
     let expected = json!({ "status": "stopped", "pid": null, "preloaded": true });
     assert_eq!(status(&scene.db), expected);
     assert_eq!(complaints_about_the_worker(&scene.db), 1);
-    let asked = scene.shop.customer_says(maria(), "Tem alguém?").delivered();
+    let asked = scene.shop.customer_says(Person::maria(), "Tem alguém?").delivered();
 
     // The launcher looks at every database whenever one gets the extension.
     let other = shared_cluster().create_database("other");
@@ -131,9 +144,33 @@ fn a_stopped_worker_stays_away_until_it_is_started() {
     assert!(call(&scene.db, "stop_worker"), "it is gone already");
 
     assert!(call(&scene.db, "start_worker"), "it runs");
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
+}
+
+#[test]
+fn a_worker_that_is_stopped_before_the_launcher_has_seen_its_database_stays_away() {
+    let cluster = Cluster::start(ClusterOptions::default());
+    let others = cluster.existing_database("postgres");
+    let launcher = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'whaply launcher'";
+    let launcher = wait_until("the launcher", PATIENCE, || {
+        others.column::<i32>(launcher, &[]).first().copied()
+    });
+    let asleep = Suspended::new(launcher);
+    let db = cluster.create_database("unseen");
+    let stopped = thread::scope(|scope| {
+        let stop = scope.spawn(|| call(&db, "stop_worker"));
+        let is_called =
+            "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'SELECT whaply.stop%'";
+        wait_until("the call", PATIENCE, || stop.is_finished() || others.value(is_called, &[]));
+        drop(asleep);
+        stop.join().expect("the call ends")
+    });
+    assert!(stopped);
+    // The launcher looks at every database whenever one gets the extension.
+    wait_for_worker(&cluster.create_database("another"));
+    assert_eq!(status(&db), json!({ "status": "stopped", "pid": null, "preloaded": true }));
 }
 
 #[test]
@@ -145,20 +182,20 @@ fn the_setting_worker_turns_answering_off_and_on_for_the_whole_server() {
     ask_and_wait_for_answer(&scene, "Oi?");
 
     cluster.set("whaply.worker", "off");
-    let asked = scene.shop.customer_says(maria(), "E agora?").delivered();
-    wait_until("the reply to be due", LIMIT, || {
+    let asked = scene.shop.customer_says(Person::maria(), "E agora?").delivered();
+    wait_until("the reply to be due", PATIENCE, || {
         let due = "SELECT bool_and(due_at < clock_timestamp()) FROM whaply.replies
                     WHERE state = 'waiting'";
         scene.db.value::<Option<bool>>(due, &[]).unwrap_or_default()
     });
     // It wakes, and leaves what is due.
     let sleeps = sleeps_of(pid);
-    wait_until("the worker to look a few times", LIMIT, || sleeps_of(pid) > sleeps + 5);
+    wait_until("the worker to look a few times", PATIENCE, || sleeps_of(pid) > sleeps + 5);
     assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_queued"));
     assert_eq!(scene.llm.requests().len(), 1);
 
     cluster.set("whaply.worker", "on");
-    scene.shop.wait_for_sent(2, LIMIT);
+    scene.shop.wait_for_sent(2, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(worker_pid(&scene.db), Some(pid), "it was never restarted");
 }
@@ -172,8 +209,8 @@ fn wait_until_idle_tells_whether_the_work_ended_in_time() {
     };
     assert!(wait("60 s"), "nothing is open in a new database");
     let gate = scene.llm.hold();
-    scene.shop.customer_says(maria(), "Oi?").delivered();
-    gate.wait_until_reached(LIMIT);
+    scene.shop.customer_says(Person::maria(), "Oi?").delivered();
+    gate.wait_until_reached(PATIENCE);
     assert!(!wait("50 ms"), "a reply is being generated");
     gate.release();
     assert!(wait("60 s"), "it was sent");

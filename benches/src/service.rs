@@ -9,9 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use support::ports::free_port;
 use support::wait_until;
-
-use crate::stage::free_port;
 
 pub const WORKERS: u32 = 2;
 
@@ -45,7 +44,7 @@ impl Service {
     pub fn start(database: &str, log: &Path) -> Result<Self> {
         let environment = env::var(ENVIRONMENT_VARIABLE)
             .with_context(|| format!("{ENVIRONMENT_VARIABLE} is not set: use make bench"))?;
-        let port = free_port()?;
+        let port = free_port();
         let output = std::fs::File::create(log)?;
         let guard = Command::new("sh")
             .args(["-c", GUARD, "peer"])

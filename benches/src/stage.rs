@@ -2,12 +2,13 @@
 //! where one is wanted. Dropped, it leaves nothing behind.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use postgres::Client;
+use support::ports::free_port;
 use support::{Cluster, ClusterOptions, Database, wait_until};
 
 use crate::traffic::World;
@@ -50,7 +51,7 @@ impl Stage {
     }
 
     pub fn with_listener(world: &World) -> Result<Self> {
-        let port = free_port()?;
+        let port = free_port();
         let listen = format!("127.0.0.1:{port}");
         let stage =
             Self::with(world, ClusterOptions::default().with("whaply.listen", &listen), port)?;
@@ -153,8 +154,4 @@ pub fn memory_mb() -> Result<u64> {
         Some(kib) => Ok(kib / 1024),
         None => bail!("/proc/meminfo does not tell MemTotal"),
     }
-}
-
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -8,13 +8,13 @@ use pgrx::pg_shmem_init;
 use pgrx::prelude::*;
 
 use super::board::{self, BOARD, Board, Status, board};
-use super::guarded;
 use super::launcher;
 use crate::error::{Error, Result};
 use crate::front_door::{self, Listening};
+use crate::process::guarded;
 use crate::refusals;
 use crate::settings;
-use crate::store::extension;
+use crate::store::{extension, transaction};
 use crate::tallies;
 
 /// How long `start_worker` and `stop_worker` wait for the process.
@@ -63,7 +63,7 @@ pub fn start() -> Result<bool> {
 
 /// Without preload: a worker of this server only, gone with its next restart. It waits for
 /// `creating_transaction` (0: none) before it looks for the tables.
-pub fn start_by_hand(creating_transaction: u32) -> Result<()> {
+fn start_by_hand(creating_transaction: u32) -> Result<()> {
     let extra = creating_transaction.to_string();
     launcher::builder(this_database()).set_extra(&extra).load_dynamic().map(drop).map_err(|_| {
         Error::NotPossible {
@@ -98,17 +98,33 @@ pub fn wait_for_creating_transaction() {
 /// until they are gone; whether they are. They are not started again before `start`, or a restart of
 /// the server.
 pub fn stop() -> Result<bool> {
-    let board = board();
-    if let Some((board, slot)) = board.and_then(|board| Some((board, board.slot(this_database())?)))
-    {
+    let Some(board) = board() else {
+        if let Some(pid) = extension::worker_pid()? {
+            extension::terminate(pid)?;
+        }
+        return wait_until(|| Ok(extension::worker_pid()?.is_none()));
+    };
+    wait_until(|| {
+        let is_noted = note_stop(board);
+        let listens_here = board.listener().database() == this_database();
+        Ok(is_noted && extension::worker_pid()?.is_none() && !listens_here)
+    })
+}
+
+/// Whether no worker will be started here. A database that the launcher has not seen yet has no place
+/// where this could be noted: the launcher is told to look.
+fn note_stop(board: &Board) -> bool {
+    if let Some(slot) = board.slot(this_database()) {
         slot.set_status(Status::Stopped);
         slot.wake();
         board.listener().wake();
-    } else if let Some(pid) = extension::worker_pid()? {
-        extension::terminate(pid)?;
+        return true;
     }
-    let listens_here = || board.is_some_and(|board| board.listener().database() == this_database());
-    wait_until(|| Ok(extension::worker_pid()?.is_none() && !listens_here()))
+    if transaction::is_standby() || board.left_out() > 0 {
+        return true;
+    }
+    board.ask_for_rescan();
+    false
 }
 
 /// What is known of the reply worker of this database.
@@ -121,8 +137,7 @@ pub fn status() -> Result<(Status, Option<i32>)> {
 
 /// What is known of the listener.
 pub fn listening() -> Listening {
-    // SAFETY: reads the state of the server that every process may read.
-    let is_standby = unsafe { pg_sys::RecoveryInProgress() };
+    let is_standby = transaction::is_standby();
     let is_wanted = settings::front_door().listen.is_some();
     let board = board();
     let has_process = board.is_some_and(|board| board.listener().pid() != 0);
@@ -156,7 +171,7 @@ fn this_database() -> u32 {
 }
 
 /// Waits in small steps that can be cancelled; whether it became true in time.
-pub fn wait_until(mut is_true: impl FnMut() -> Result<bool>) -> Result<bool> {
+fn wait_until(mut is_true: impl FnMut() -> Result<bool>) -> Result<bool> {
     wait_at_most(PATIENCE, &mut is_true)
 }
 

@@ -2,14 +2,14 @@
 //! nothing of it is left behind, not even when the test process is killed.
 
 use std::fs;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use std::{env, process, thread};
+use std::{env, process};
 
 use postgres::Client;
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,6 +17,8 @@ use rustix::process::{Pid, Signal, kill_process};
 pub use crate::cluster_options::ClusterOptions;
 use crate::database::{self, Database};
 use crate::guard::Guarded;
+use crate::ports::free_port;
+use crate::say::say_left_out;
 use crate::server_user::{ServerUser, successful};
 use crate::wait::wait_until;
 
@@ -118,20 +120,13 @@ impl Cluster {
         cluster
     }
 
-    /// Whether a server can have mounts of its own on this machine. If not, it says so past the
-    /// capture of the test harness: whoever leaves a test out leaves no doubt.
+    /// Whether a server can have mounts of its own on this machine. If not, it says so.
     pub fn can_have_mounts() -> bool {
         let why_not = ServerUser::find().why_no_mounts();
         if let Some(why_not) = &why_not {
-            Self::say_left_out(&format!("mounts, and {why_not}"));
+            say_left_out(&format!("mounts, and {why_not}"));
         }
         why_not.is_none()
-    }
-
-    pub(crate) fn say_left_out(what_it_needs: &str) {
-        let test = thread::current().name().unwrap_or("a test").to_owned();
-        let told = writeln!(io::stderr(), "LEFT OUT: {test} needs {what_it_needs}");
-        told.expect("standard error takes a line");
     }
 
     /// Where the server's files are; its mounts are only in its own view.
@@ -303,10 +298,7 @@ impl Cluster {
 
     fn start_on_a_free_port(&self) {
         for _ in 0..PORTS_TO_TRY {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-            let port = listener.local_addr().expect("a bound listener has an address").port();
-            drop(listener);
-            self.port.store(port, Ordering::Relaxed);
+            self.port.store(free_port(), Ordering::Relaxed);
             match self.try_start() {
                 Ok(()) => return,
                 Err(error) if error.contains("Address already in use") => {}

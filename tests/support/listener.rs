@@ -2,8 +2,7 @@
 //! what it answers. It starts no fake.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use chrono::Utc;
 use serde_json::{Value, json};
@@ -12,15 +11,14 @@ use crate::cluster::{Cluster, ClusterOptions};
 use crate::database::Database;
 use crate::payload::Line;
 use crate::person::Person;
+use crate::ports::free_port;
+use crate::rows::PATIENCE;
 use crate::scene::insert_tenant;
 use crate::wait::wait_until;
 
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// An address that was free a moment ago.
+/// An address of a listener to be.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound listener has an address")
+    SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
 }
 
 /// A server with a listener at `address`, which comes up as soon as one database has the extension.
@@ -79,11 +77,11 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
     request(address, "GET", path, &[], b"")
 }
 
-/// A connection that gives up after [`LIMIT`].
+/// A connection that gives up after [`PATIENCE`].
 pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let connection = TcpStream::connect_timeout(&address, LIMIT)?;
-    connection.set_read_timeout(Some(LIMIT))?;
-    connection.set_write_timeout(Some(LIMIT))?;
+    let connection = TcpStream::connect_timeout(&address, PATIENCE)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_write_timeout(Some(PATIENCE))?;
     Ok(connection)
 }
 
@@ -129,7 +127,7 @@ pub fn read_answer(connection: &mut impl Read) -> io::Result<Answer> {
 /// Returns when the listener says that all is well.
 #[track_caller]
 pub fn wait_until_well(address: SocketAddr) {
-    wait_until("the listener to be well", LIMIT, || {
+    wait_until("the listener to be well", PATIENCE, || {
         match try_request(address, "GET", "/healthz", &[], b"") {
             Ok(answer) if answer.status == 200 => Ok(()),
             Ok(answer) => Err(format!("{answer:?}")),
@@ -141,7 +139,7 @@ pub fn wait_until_well(address: SocketAddr) {
 /// Returns when nobody listens.
 #[track_caller]
 pub fn wait_until_closed(address: SocketAddr) {
-    wait_until("the listener to be gone", LIMIT, || TcpStream::connect(address).is_err());
+    wait_until("the listener to be gone", PATIENCE, || TcpStream::connect(address).is_err());
 }
 
 /// A tenant that answers nobody; its secret.
