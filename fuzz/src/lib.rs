@@ -21,6 +21,8 @@ mod jsonb;
 mod llm;
 #[path = "../../src/process/memory.rs"]
 mod memory;
+#[path = "../../src/refusals/reason.rs"]
+mod reason;
 mod stand_ins;
 #[path = "../../src/text.rs"]
 mod text;

@@ -18,34 +18,7 @@ pub mod intake {
 pub mod refusals {
     //! As `src/refusals` has it.
 
-    use crate::credentials::RefusedBecause;
-
-    #[derive(Clone, Copy)]
-    pub enum Reason {
-        WrongSecret,
-        NoSecret,
-        ExpiredToken,
-    }
-
-    impl Reason {
-        pub fn as_str(self) -> &'static str {
-            match self {
-                Self::WrongSecret => "wrong_secret",
-                Self::NoSecret => "no_secret",
-                Self::ExpiredToken => "expired_token",
-            }
-        }
-    }
-
-    impl From<RefusedBecause> for Reason {
-        fn from(because: RefusedBecause) -> Self {
-            match because {
-                RefusedBecause::NoSecret => Self::NoSecret,
-                RefusedBecause::WrongSecret => Self::WrongSecret,
-                RefusedBecause::ExpiredToken => Self::ExpiredToken,
-            }
-        }
-    }
+    pub use crate::reason::Reason;
 }
 
 pub mod settings {

@@ -112,9 +112,8 @@ impl LineState {
         }
     }
 
-    /// The inverse of [`Self::as_str`], for the column and for `GET /instance/connectionState`;
-    /// takes `closed` too, the word of `status.instance`.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// The inverse of [`Self::as_str`]; takes `closed` too, the word of `status.instance`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
         match text.trim().to_ascii_lowercase().as_str() {
             "open" => Some(Self::Open),
             "connecting" => Some(Self::Connecting),

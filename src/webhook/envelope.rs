@@ -1,10 +1,10 @@
 //! The part of a webhook that is the same for every event. Never looks into `data`.
 
-use crate::text;
 use serde_json::Value;
 
 use super::fields::{self, MAX_IDENTIFIER};
 use super::{Jid, Refusal};
+use crate::text;
 
 /// `processed_events.event_type`; a real name has 30 characters at most.
 const MAX_EVENT: usize = 100;

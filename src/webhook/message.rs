@@ -1,7 +1,6 @@
 //! One message as `messages.upsert` and `send.message` bring it: its key, author, time and content.
 //! Never decides who spoke.
 
-use crate::text;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -10,6 +9,7 @@ use serde_json::Value;
 use super::content::{self, Content};
 use super::fields::{self, MAX_IDENTIFIER, at};
 use super::{Envelope, Jid, JidKind, Refusal, Status, phone};
+use crate::text;
 
 /// `messages.message_type`.
 const MAX_MESSAGE_TYPE: usize = 50;

@@ -19,6 +19,7 @@ mod refusal;
 mod status;
 #[cfg(test)]
 mod tests;
+mod value;
 
 pub use body::{Body, LineState, QrUpdate, Receipt};
 pub use change::{Change, ChangeKind};
@@ -38,6 +39,11 @@ pub struct Payload {
     /// The payload as it is stored: without keys, file contents and NULs, with U+FFFD in place of every
     /// lone surrogate, and as texts the numbers that `numeric` cannot hold.
     pub raw: Jsonb,
+}
+
+/// A payload as it was stored ([`Payload::raw`]), for [`content_of`]. None: it is no JSON.
+pub fn stored(raw: &str) -> Option<serde_json::Value> {
+    parse::parse(raw).ok()
 }
 
 /// Reads the body of one webhook POST. No `String` of the result holds U+0000.

@@ -2,10 +2,10 @@
 //! a stranger's: a note stays one line, its brackets and quotes cannot be forged, and no field is
 //! longer than a line.
 
-use crate::text;
 use serde_json::Value;
 
 use super::fields::{self, at, text};
+use crate::text;
 
 /// Long enough for an address, too short for a speech.
 const MAX_FIELD: usize = 120;

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::Refusal;
+use super::{Refusal, value};
 
 /// What stands where a lone surrogate stood, as a JSON escape.
 const REPLACEMENT: &str = "\\ufffd";
@@ -19,7 +19,7 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Parses `text`. Of duplicate keys the last wins; numbers keep their digits.
 pub(super) fn parse(text: &str) -> Result<Value, Refusal> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    serde_json::from_str(&mended(text)).map_err(|error| {
+    value::read(&mended(text)).map_err(|error| {
         let reason = error.to_string();
         // The parser has no other way to tell its depth limit from a syntax error.
         if reason.starts_with("recursion limit exceeded") {

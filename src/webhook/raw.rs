@@ -13,6 +13,10 @@ const SECRETS: [&str; 5] = ["apikey", "api_key", "api-key", "appStateSyncKeyShar
 /// Fields that hold the content of a file.
 const FILES: [&str; 4] = ["base64", "jpegThumbnail", "pngThumbnail", "thumbnail"];
 
+/// The URLs of the webhook and of Evolution, which are told with each event. Whoever may read messages may
+/// not read what password they hold.
+const URLS: [&str; 2] = ["destination", "server_url"];
+
 /// What PostgreSQL's `numeric` holds before and after the point.
 const MAX_WHOLE_DIGITS: i64 = 131_072;
 const MAX_FRACTION_DIGITS: i64 = 16_383;
@@ -27,21 +31,27 @@ pub(super) fn kept(payload: &Value, about: usize) -> Option<Jsonb> {
 /// What is kept of a value.
 enum Kept<'a> {
     Whole(&'a Value),
-    /// In place of a file.
-    Length(String),
+    /// In place of a file, or of a URL with a password.
+    Instead(String),
 }
 
 impl<'a> Kept<'a> {
     fn of_field(name: &str, field: &'a Value) -> Self {
-        let length = is_among(&FILES, name).then(|| length_of_file(field)).flatten();
-        length.map_or(Self::Whole(field), Self::Length)
+        let instead = if is_among(&FILES, name) {
+            length_of_file(field)
+        } else if is_among(&URLS, name) {
+            field.as_str().and_then(without_password)
+        } else {
+            None
+        };
+        instead.map_or(Self::Whole(field), Self::Instead)
     }
 }
 
 /// The parser's depth limit bounds the recursion.
 fn write(writer: &mut Writer, kept: Kept<'_>) -> Entry {
     let value = match &kept {
-        Kept::Length(text) => return writer.text(text),
+        Kept::Instead(text) => return writer.text(text),
         Kept::Whole(value) => value,
     };
     match value {
@@ -72,6 +82,19 @@ fn length_of_file(value: &Value) -> Option<String> {
         Value::String(text) => Some(format!("[{} characters cut]", text.chars().count())),
         _ => byte_count(value).map(|count| format!("[{count} bytes cut]")),
     }
+}
+
+/// A URL without what is before its host and in its query. None when it has neither.
+fn without_password(url: &str) -> Option<String> {
+    let (before_query, query) =
+        url.split_once('?').map_or((url, ""), |(before, _)| (before, "?***"));
+    let (scheme, rest) = before_query.split_once("//")?;
+    let authority = rest.split(['/', '#']).next().unwrap_or(rest);
+    let kept = match authority.rsplit_once('@') {
+        Some((user, _)) => rest.strip_prefix(user).map(|host| format!("{scheme}//***{host}"))?,
+        None => before_query.to_owned(),
+    };
+    Some(kept + query).filter(|kept| kept != url)
 }
 
 fn is_cut(text: &str) -> bool {

@@ -15,9 +15,6 @@ const SECRETS: [&str; 5] = ["apikey", "api_key", "api-key", "appstatesynckeyshar
 /// Names under which it tells the content of a file.
 const FILES: [&str; 4] = ["base64", "jpegthumbnail", "pngthumbnail", "thumbnail"];
 
-/// An object whose first field is called so is a number to the JSON library, and no other field is.
-const NAME_OF_NUMBERS: &str = "$serde_json::private::Number";
-
 pub fn check(input: &[u8]) {
     // As the listener does.
     check_text(&String::from_utf8_lossy(input));
@@ -117,9 +114,6 @@ fn check_raw(payload: &Payload) {
     assert_holds_no_secret(&kept);
     // What is stored may be read again.
     let text = kept.to_string();
-    if text.contains(NAME_OF_NUMBERS) {
-        return;
-    }
     match webhook::read(&text) {
         Ok(again) if !has_number_for_file(&kept) => {
             assert_eq!(again.raw, payload.raw, "{kept}");

@@ -184,3 +184,14 @@ fn order_and_product_keep_the_words_of_the_customer() {
     let product = json!({"productMessage": {"body": "Ainda tem?", "product": {}}});
     assert_eq!(text_of(product).as_deref(), Some("Ainda tem?"));
 }
+
+#[test]
+fn a_stored_payload_says_the_same_whatever_its_fields_are_called() {
+    let posing = json!({"$serde_json::private::Number": [], "seconds": 7});
+    let message =
+        json!({"audioMessage": {"seconds": 7, "ptt": true}, "messageContextInfo": posing});
+    let payload = json!({"data": {"messageType": "audioMessage", "message": message}});
+    let stored = super::super::stored(&payload.to_string()).unwrap();
+    assert_eq!(stored, payload);
+    assert!(content_of(&stored["data"]).note.is_some());
+}

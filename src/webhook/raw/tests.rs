@@ -20,6 +20,22 @@ fn keys_are_left_out_wherever_they_stand() {
 }
 
 #[test]
+fn urls_of_the_webhook_and_of_evolution_are_kept_without_a_password() {
+    for (url, expected) in [
+        ("https://bot.example.com/hook", "https://bot.example.com/hook"),
+        ("https://me:pa@ss@bot.example.com/hook@1", "https://***@bot.example.com/hook@1"),
+        ("https://bot.example.com?token=secret#top", "https://bot.example.com?***"),
+        ("https://me@bot.example.com/#/?a", "https://***@bot.example.com/#/?***"),
+        ("no url", "no url"),
+    ] {
+        let payload = json!({"destination": url, "SERVER_URL": url, "text": url});
+        let expected = json!({"destination": expected, "SERVER_URL": expected, "text": url});
+        assert_eq!(kept(payload), expected);
+        assert_eq!(kept(expected.clone()), expected, "read again");
+    }
+}
+
+#[test]
 fn files_are_cut_to_their_length_in_every_form() {
     let payload = json!({
         "base64": "RkFLRé",
