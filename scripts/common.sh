@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by every script: where the project and its PostgreSQL are, and who may do what.
-# It changes nothing on the machine.
+# Sourced by every script: where the project and its PostgreSQL are, how the extension is built, and who
+# may do what. By itself it changes nothing on the machine.
 set -euo pipefail
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -50,6 +50,13 @@ export PG PG_CONFIG
 
 # shellcheck disable=SC2034  # used by the scripts that source this one
 features=(--no-default-features --features "pg$PG")
+
+# Builds the extension with a profile ($1) into a folder ($2), where its files lie as in a server's own.
+build_extension() {
+  say "Building the extension ($1) for $("$PG_CONFIG" --version)"
+  rm -rf "$2"
+  cargo pgrx package --profile "$1" "${features[@]}" --pg-config "$PG_CONFIG" --out-dir "$2"
+}
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then

@@ -14,7 +14,6 @@ mod llm;
 mod net;
 mod process;
 mod refusals;
-mod said;
 mod schema;
 mod secrets;
 mod server_log;

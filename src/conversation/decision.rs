@@ -1,5 +1,9 @@
-//! Who spoke, and what follows: an event and what is known of its chat go in, a decision comes out.
-//! First match wins, in the order of the rows of [`WhoSpoke`]; it never reads a clock or a table.
+//! Who spoke, and what follows: an event and what is known of its chat go in, a decision comes out. It
+//! never reads a clock or a table.
+//!
+//! What an event can be is a list, of which the first row that fits counts. Of the rows before those of
+//! [`WhoSpoke`] `intake` takes care: 1, it has no message id; 2, a receipt; 3, it came before; 4, it is of
+//! no chat with a person ([`not_a_person`]); 5, an edit or a deletion.
 
 use chrono::{DateTime, Duration, Utc};
 
@@ -41,7 +45,7 @@ pub struct ChatFacts {
     pub others_write_too: bool,
 }
 
-/// The rows of the table, from the sixth: the first that fits a message says who spoke.
+/// The rows from the sixth on: the first that fits a message says who spoke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhoSpoke {
     /// 6: we did, and this is the echo.

@@ -332,7 +332,7 @@ fn line_start(source: &str, offset: usize) -> usize {
     source.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1)
 }
 
-/// "[option](1)" is text in brackets.
+/// `[option](1)` is text in brackets.
 fn is_address(url: &str) -> bool {
     !url.starts_with('#') && url.contains([':', '.', '/'])
 }

@@ -26,7 +26,7 @@ pub struct Presented {
 }
 
 /// What a tenant accepts. An empty text is never accepted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// None: only tokens are accepted, if anything is.
     pub secret: Option<Secret>,
@@ -36,7 +36,7 @@ pub struct Accepted {
     pub jwt_key: Option<Secret>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormerSecret {
     pub secret: Secret,
     pub changed_at: DateTime<Utc>,
@@ -44,7 +44,7 @@ pub struct FormerSecret {
 
 /// The same as a tenant's row has it: each is the secret itself or names its source, and none may be
 /// compared with what a request presents before that is known.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept(Accepted);
 
 impl Kept {

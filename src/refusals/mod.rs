@@ -3,6 +3,7 @@
 //! sums to table `refused_webhooks` every few seconds; what a crash finds uncarried is forgotten.
 //! Without preload nothing is counted.
 
+mod reason;
 mod tally;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +12,8 @@ use chrono::{DateTime, Utc};
 use pgrx::prelude::*;
 use pgrx::{PGRXSharedMemory, PgAtomic, pg_shmem_init};
 
-use crate::credentials::RefusedBecause;
-use tally::{KINDS, Sum, Tally};
+pub use reason::Reason;
+use tally::{Sum, Tally};
 
 // SAFETY: made of atomics only, without pointers, so that processes may share it.
 unsafe impl PGRXSharedMemory for Tally {}
@@ -22,53 +23,6 @@ static TALLY: PgAtomic<Tally> = unsafe { PgAtomic::new(c"whaply refusals") };
 
 /// Set in the postmaster and inherited by every process it forks.
 static PRELOADED: AtomicBool = AtomicBool::new(false);
-
-/// Why a post was turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    WrongSecret,
-    NoSecret,
-    ExpiredToken,
-    UnknownInstance,
-    TooLarge,
-    Invalid,
-    TooFast,
-}
-
-impl Reason {
-    const ALL: [Self; KINDS] = [
-        Self::WrongSecret,
-        Self::NoSecret,
-        Self::ExpiredToken,
-        Self::UnknownInstance,
-        Self::TooLarge,
-        Self::Invalid,
-        Self::TooFast,
-    ];
-
-    /// As it stands in `refused_webhooks.reason`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WrongSecret => "wrong_secret",
-            Self::NoSecret => "no_secret",
-            Self::ExpiredToken => "expired_token",
-            Self::UnknownInstance => "unknown_instance",
-            Self::TooLarge => "too_large",
-            Self::Invalid => "invalid",
-            Self::TooFast => "too_fast",
-        }
-    }
-}
-
-impl From<RefusedBecause> for Reason {
-    fn from(because: RefusedBecause) -> Self {
-        match because {
-            RefusedBecause::NoSecret => Self::NoSecret,
-            RefusedBecause::WrongSecret => Self::WrongSecret,
-            RefusedBecause::ExpiredToken => Self::ExpiredToken,
-        }
-    }
-}
 
 /// Posts of one tenant that were refused for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::SeqCst};
 
+use super::reason::Reason;
+
 /// Keys that are counted between two visits of whoever takes the sums. Beyond it refusals are
 /// answered as ever, and not counted.
 const PLACES: usize = 1024;
@@ -11,7 +13,7 @@ const PLACES: usize = 1024;
 const REACH: usize = 32;
 
 /// Kinds of refusals under one key.
-pub const KINDS: usize = 7;
+pub const KINDS: usize = Reason::ALL.len();
 
 const FREE: u64 = 0;
 /// Its sums are being taken. No key is like that.

@@ -1,11 +1,11 @@
 //! The settings of the HTTP listener: all of them the operator's, none of them a database owner's.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::time::Duration;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use super::{plain_milliseconds, text};
+use super::{define_int, plain_milliseconds, text};
 
 static LISTEN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static DATABASE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -106,61 +106,58 @@ fn register_texts() {
 }
 
 fn register_limits() {
-    let int = |name: &'static CStr, short, long, setting, min, max, unit| {
-        GucRegistry::define_int_guc(name, short, long, setting, min, max, GucContext::Sighup, unit);
-    };
-    int(
+    define_int(
         c"whaply.max_body",
         c"The largest webhook that the listener takes.",
         c"Beyond it: 400, which Evolution does not repeat. Turn off its base64 option first.",
         &MAX_BODY,
-        1,
-        1_024 * 1_024,
+        (1, 1_024 * 1_024),
+        GucContext::Sighup,
         GucFlags::UNIT_KB,
     );
-    int(
+    define_int(
         c"whaply.max_clients",
         c"How many connections the listener holds at the same time.",
         c"Beyond it the longest idle one makes room; if none is idle the new one is turned away.",
         &MAX_CLIENTS,
-        10,
-        100_000,
+        (10, 100_000),
+        GucContext::Sighup,
         GucFlags::default(),
     );
-    int(
+    define_int(
         c"whaply.header_timeout",
         c"How long a client of the listener may take for the headers of a request.",
         c"",
         &HEADER_TIMEOUT,
-        100,
-        600_000,
+        (100, 600_000),
+        GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
-    int(
+    define_int(
         c"whaply.body_timeout",
         c"How long a client of the listener may take for the body of a request.",
         c"",
         &BODY_TIMEOUT,
-        100,
-        600_000,
+        (100, 600_000),
+        GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
-    int(
+    define_int(
         c"whaply.webhook_rate",
         c"How many webhooks a second the listener takes of one tenant. 0: no limit.",
         c"Beyond it: 429, which Evolution repeats. Only posts with the right secret count.",
         &WEBHOOK_RATE,
-        0,
-        1_000_000,
+        (0, 1_000_000),
+        GucContext::Sighup,
         GucFlags::default(),
     );
-    int(
+    define_int(
         c"whaply.refused_per_minute",
         c"How many posts of one address may be refused in a minute. 0: no limit.",
         c"Beyond it what is known to be wrong gets 429; secrets that are right are taken all the same.",
         &REFUSED_PER_MINUTE,
-        0,
-        1_000_000,
+        (0, 1_000_000),
+        GucContext::Sighup,
         GucFlags::default(),
     );
 }

@@ -70,33 +70,39 @@ pub(super) fn register() {
     );
 }
 
+/// # Safety
+/// Called by PostgreSQL, as a check hook.
 #[pg_guard]
 unsafe extern "C-unwind" fn check_private_addresses(
     value: *mut *mut c_char,
     _extra: *mut *mut c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
-    // SAFETY: PostgreSQL's own call of a check hook.
+    // SAFETY: as the caller promises.
     unsafe { check(value, |list| list.parse::<Reach>().map(drop)) }
 }
 
+/// # Safety
+/// Called by PostgreSQL, as a check hook.
 #[pg_guard]
 unsafe extern "C-unwind" fn check_proxy(
     value: *mut *mut c_char,
     _extra: *mut *mut c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
-    // SAFETY: PostgreSQL's own call of a check hook.
+    // SAFETY: as the caller promises.
     unsafe { check(value, check_proxy_text) }
 }
 
+/// # Safety
+/// Called by PostgreSQL, as a check hook.
 #[pg_guard]
 unsafe extern "C-unwind" fn check_file(
     value: *mut *mut c_char,
     _extra: *mut *mut c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
-    // SAFETY: PostgreSQL's own call of a check hook.
+    // SAFETY: as the caller promises.
     unsafe {
         check(value, |path| {
             let is_plain = path.is_empty() || path.starts_with('/');

@@ -11,6 +11,7 @@ use super::text;
 static SECRET_SOURCES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(
     c"env:ANTHROPIC_API_KEY, env:OPENAI_API_KEY, env:EVOLUTION_API_KEY",
 ));
+static KEEP_PROCESSED_EVENTS: GucSetting<i32> = GucSetting::<i32>::new(7);
 static KEEP_MESSAGES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static KEEP_RAW: GucSetting<i32> = GucSetting::<i32>::new(0);
 
@@ -31,6 +32,11 @@ pub fn retention() -> Retention {
     Retention { messages_days: days(&KEEP_MESSAGES), raw_days: days(&KEEP_RAW) }
 }
 
+/// Days that `auto_resume()` keeps processed events; 0 keeps them for ever.
+pub fn keep_processed_events() -> i32 {
+    KEEP_PROCESSED_EVENTS.get()
+}
+
 pub(super) fn register() {
     GucRegistry::define_string_guc(
         c"whaply.secret_sources",
@@ -45,6 +51,12 @@ pub(super) fn register() {
         let (most, flags) = (36_500, GucFlags::default());
         GucRegistry::define_int_guc(name, short, long, setting, 0, most, GucContext::Suset, flags);
     };
+    days(
+        c"whaply.keep_processed_events",
+        c"Days that auto_resume() keeps processed events. 0 keeps them for ever.",
+        c"Must cover Evolution's retries, which end after about 20 minutes.",
+        &KEEP_PROCESSED_EVENTS,
+    );
     days(
         c"whaply.keep_messages",
         c"Days that messages are kept, and messages_archive. 0 keeps them for ever.",

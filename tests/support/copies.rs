@@ -1,15 +1,12 @@
 //! A copy of a scene's database, however it was made: what shows that it stays silent, and that it speaks
 //! once it was told that it is the one. It makes none.
 
-use std::time::Duration;
-
 use crate::database::Database;
 use crate::relay::Relay;
+use crate::rows::PATIENCE;
 use crate::scene::{Scene, insert_tenant, webhook_of};
 use crate::wait::wait_until;
 use crate::worker::wait_for_worker;
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 const ANSWERED: &str = "5511999990001";
 const WAITING: &str = "5511999990005";
@@ -21,7 +18,7 @@ const ASKED_IN_THE_COPY: &str = "5511999990007";
 pub fn leave_questions_open(scene: &Scene) {
     let shop = &scene.shop;
     shop.customer_says(ANSWERED, "Abrem aos domingos?").delivered();
-    shop.wait_for_sent(1, LIMIT);
+    shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     scene.db.execute("UPDATE whaply.tenants SET debounce = '1 hour', debounce_max = '1 hour'");
     shop.customer_says(WAITING, "Tem alguém?").delivered();
@@ -70,7 +67,7 @@ pub fn answer_for_a_tenant_of_its_own(scene: &Scene, copy: &Database, relay: &Re
     let tenant_id = insert_tenant(copy, &columns);
     other.set_webhook(webhook_of(copy, tenant_id, &relay.url()));
     other.customer_says(ASKED_IN_THE_COPY, "Oi?").delivered();
-    other.wait_for_sent(1, LIMIT);
+    other.wait_for_sent(1, PATIENCE);
 }
 
 /// Of the questions that were left open, each has its answer from here, but for the one that is too old.
@@ -79,7 +76,7 @@ pub fn assert_speaks_once_adopted(scene: &Scene, copy: &Database) {
     assert_eq!(copy.value::<i64>("SELECT whaply.adopt_tenants()", &[]), 1);
     let open = "SELECT coalesce(string_agg(split_part(chat_id, '@', 1) || ' ' || state, ', '), '')
                   FROM whaply.replies WHERE state NOT IN ('sent', 'failed')";
-    wait_until("the copy to finish what was open", LIMIT, || {
+    wait_until("the copy to finish what was open", PATIENCE, || {
         let open: String = copy.value(open, &[]);
         if open.is_empty() { Ok(()) } else { Err(open) }
     });

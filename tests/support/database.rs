@@ -1,5 +1,6 @@
 //! One database of a test cluster, and short ways to ask it. It never outlives its cluster.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use postgres::types::{FromSqlOwned, ToSql};
@@ -52,6 +53,20 @@ impl Database {
     pub fn execute(&self, sql: &str) {
         let done = self.connect().batch_execute(sql);
         done.unwrap_or_else(|error| panic!("{sql}\n{error:?}"));
+    }
+
+    /// What PostgreSQL says while it runs these statements: warnings and notices.
+    #[track_caller]
+    pub fn notices(&self, sql: &str) -> Vec<String> {
+        let (said, heard) = mpsc::channel();
+        let mut config = postgres::Config::from(self.config());
+        config.notice_callback(move |notice| {
+            // Whoever listens lives longer than the session.
+            let _ = said.send(format!("{}: {}", notice.severity(), notice.message()));
+        });
+        let mut client = config.connect(NoTls).unwrap_or_else(|error| panic!("{error:?}"));
+        client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}\n{error:?}"));
+        heard.try_iter().collect()
     }
 
     #[track_caller]

@@ -15,6 +15,16 @@ pub struct Person {
 }
 
 impl Person {
+    /// The customer of most stories, whose chat is `5511999990001@s.whatsapp.net`.
+    pub fn maria() -> Self {
+        Self::with_phone("5511999990001").named("Maria Silva")
+    }
+
+    /// Another one, whose chat is `5511999990002@s.whatsapp.net`.
+    pub fn joao() -> Self {
+        Self::with_phone("5511999990002").named("João")
+    }
+
     /// `number` in digits only, e.g. `5511999990001`.
     pub fn with_phone(number: &str) -> Self {
         let phone = Some(format!("{number}{PHONE_SUFFIX}"));

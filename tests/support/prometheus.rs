@@ -5,17 +5,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::guard::Guarded;
 use crate::listener::free_address;
+use crate::rows::PATIENCE;
 use crate::wait::wait_until;
-
-/// It starts and scrapes within seconds, even on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// $1: the program, $2: its folder, $3: its address. It ends when the test process does.
 const SCRIPT: &str = r#"
@@ -58,7 +55,7 @@ impl Prometheus {
         command.arg(folder.path()).arg(address.to_string());
         let process = Guarded::start(command.stdout(Stdio::null())).expect("a shell can be run");
         let prometheus = Self { address, _process: process, folder };
-        wait_until("Prometheus to scrape", LIMIT, || match prometheus.query("up") {
+        wait_until("Prometheus to scrape", PATIENCE, || match prometheus.query("up") {
             Ok(series) if series.first().is_some_and(|up| up.value == 1.0) => Ok(()),
             other => Err(format!("{other:?}\n{}", prometheus.log())),
         });
@@ -84,7 +81,7 @@ impl Prometheus {
 
 fn get(url: &str) -> Result<String, ureq::Error> {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
-    let agent = agent.timeout_global(Some(LIMIT)).build().new_agent();
+    let agent = agent.timeout_global(Some(PATIENCE)).build().new_agent();
     agent.get(url).call()?.body_mut().read_to_string()
 }
 

@@ -1,21 +1,19 @@
 //! A ready-made scene: a database with whaply, a fake Evolution with one shop, a fake LLM, a tenant
 //! that connects them, and the relay as its webhook. It plays nothing by itself.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::database::Database;
 use crate::evolution::{EvolutionOptions, FakeEvolution, Instance, Webhook};
+use crate::gate::Gate;
 use crate::llm::{FakeLlm, LlmOptions};
+use crate::person::Person;
 use crate::relay::{Relay, RelayOptions};
+use crate::rows::PATIENCE;
 
 /// Long enough to catch messages that a test posts one after the other, short enough not to be felt.
 const SHORT_DEBOUNCE: &str = "200 ms";
-
-/// How long the worker may take to finish what is open, on a busy machine.
-const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The header that carries a tenant's secret.
 pub const SECRET_HEADER: &str = "x-whaply-secret";
@@ -124,8 +122,17 @@ impl Scene {
     #[track_caller]
     pub fn wait_until_idle(&self) {
         let sql = "SELECT whaply.wait_until_idle(make_interval(secs => $1))";
-        let idle: bool = self.db.value(sql, &[&IDLE_LIMIT.as_secs_f64()]);
+        let idle: bool = self.db.value(sql, &[&PATIENCE.as_secs_f64()]);
         assert!(idle, "the worker still has something open: {}", self.open_work());
+    }
+
+    /// Maria asks: the model is at work on the answer, and ends when the gate is released.
+    #[track_caller]
+    pub fn ask_and_hold(&self, question: &str) -> Gate {
+        let generating = self.llm.hold();
+        self.shop.customer_says(Person::maria(), question).delivered();
+        generating.wait_until_reached(PATIENCE);
+        generating
     }
 
     /// `processed_events.action_taken` of a message's arrival; None if there is no such row.

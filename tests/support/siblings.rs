@@ -4,6 +4,7 @@
 use std::env;
 
 use crate::cluster::{Cluster, ClusterOptions, programs, programs_of};
+use crate::say::say_left_out;
 use crate::server_user::successful;
 
 /// Names the pg_config of a server of an earlier major version that has whaply too.
@@ -24,12 +25,25 @@ impl Cluster {
         })
     }
 
+    /// Another server on a copy of the files of `primary`, which runs. A shell prepares it in its data
+    /// directory before it starts.
+    pub fn physical_copy_of(primary: &Self, options: &ClusterOptions, prepare: &str) -> Self {
+        Self::start_on(programs(), options, |copy| {
+            let mut files = primary.program("pg_basebackup");
+            files.current_dir(copy.directory());
+            let output = files.args(["-D", "data", "--checkpoint=fast", "--no-sync"]).output();
+            successful(output.expect("pg_basebackup can be run"), "pg_basebackup");
+            let output = copy.shell(&format!("set -e; cd data\n{prepare}")).output();
+            successful(output.expect("a shell can be run"), prepare);
+        })
+    }
+
     /// A server of an earlier version, of which pg_upgrade can make this one; None, and a word about it,
     /// where the environment names none.
     pub fn start_old(options: &ClusterOptions) -> Option<Self> {
         let pg_config = env::var(OLD_PG_CONFIG).unwrap_or_default();
         if pg_config.is_empty() {
-            Self::say_left_out(&format!(
+            say_left_out(&format!(
                 "an earlier PostgreSQL that has whaply: {OLD_PG_CONFIG} names its pg_config"
             ));
             return None;
@@ -37,7 +51,7 @@ impl Cluster {
         let old = Self::start_on(programs_of(&pg_config), options, |old| old.initdb(&[]));
         let marks = old.connect("postgres").query_one(MARKS_ITS_COLUMNS, &[]);
         if marks.expect("an answer of the server").get(0) {
-            Self::say_left_out(&format!(
+            say_left_out(&format!(
                 "another PostgreSQL than that of {pg_config}, whose columns have an option that no other \
                  server knows: pg_upgrade fails with any table"
             ));

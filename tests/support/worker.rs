@@ -2,13 +2,10 @@
 //! it comes and goes. Nothing here starts or stops one.
 
 use std::fs;
-use std::time::Duration;
 
 use crate::database::Database;
+use crate::rows::PATIENCE;
 use crate::wait::wait_until;
-
-/// A worker that died is started again after a second; on a busy machine that may take some more.
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// The process that is the worker now. The database must have the extension.
 #[track_caller]
@@ -18,13 +15,13 @@ pub fn worker_pid(db: &Database) -> Option<i32> {
 
 #[track_caller]
 pub fn wait_for_worker(db: &Database) -> i32 {
-    wait_until("a reply worker", LIMIT, || worker_pid(db))
+    wait_until("a reply worker", PATIENCE, || worker_pid(db))
 }
 
 /// Waits for a worker that is another process than `former`.
 #[track_caller]
 pub fn wait_for_next_worker(db: &Database, former: i32) -> i32 {
-    wait_until("another reply worker", LIMIT, || worker_pid(db).filter(|pid| *pid != former))
+    wait_until("another reply worker", PATIENCE, || worker_pid(db).filter(|pid| *pid != former))
 }
 
 /// Waits until no process of whaply is connected to the database, which may have lost the extension.
@@ -32,7 +29,7 @@ pub fn wait_for_next_worker(db: &Database, former: i32) -> i32 {
 pub fn wait_until_without_worker(db: &Database) {
     let sql = "SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND backend_type LIKE 'whaply%'";
-    wait_until("the reply worker to be gone", LIMIT, || match db.value::<i64>(sql, &[]) {
+    wait_until("the reply worker to be gone", PATIENCE, || match db.value::<i64>(sql, &[]) {
         0 => Ok(()),
         left => Err(format!("{left} processes")),
     });

@@ -1,3 +1,5 @@
+//! Who spoke and what follows, message by message: each row of [`WhoSpoke`], and those that come close to it.
+
 mod rows;
 
 use super::*;

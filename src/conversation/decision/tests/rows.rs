@@ -1,4 +1,4 @@
-//! The table "who spoke", written a second time and another way: each row as the whole condition
+//! The rows of [`WhoSpoke`], written a second time and another way: each as the whole condition
 //! under which it holds, so that it can be seen that one row fits, and always exactly one.
 
 use proptest::prelude::*;
@@ -83,7 +83,7 @@ impl Situation {
         }
     }
 
-    /// Whether a row holds, by the words of the table alone. No condition relies on the order.
+    /// Whether a row holds, by its own words alone. No condition relies on the order.
     fn fits(&self, row: WhoSpoke) -> bool {
         let facts = &self.facts;
         let ours = self.from_me || self.sent_through_the_api;
