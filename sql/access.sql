@@ -44,6 +44,7 @@ CREATE FUNCTION whaply.privileges_of(level text, of_all_tenants boolean)
         ('operator', false, 'SELECT', 'TABLE whaply.replies'),
         ('operator', false, 'SELECT', 'TABLE whaply.deliveries'),
         ('operator', false, 'SELECT', 'TABLE whaply.refused_webhooks'),
+        ('operator', false, 'SELECT', 'TABLE whaply.findings'),
         ('operator', false, 'SELECT', 'TABLE whaply.recent_activity'),
         ('operator', false, 'SELECT', 'TABLE whaply.resumable_sessions'),
         ('operator', false, 'SELECT', 'TABLE whaply.unanswered_chats'),

@@ -49,6 +49,11 @@ COMMENT ON COLUMN whaply.refused_webhooks.reason IS 'wrong_secret, no_secret, ex
 COMMENT ON COLUMN whaply.refused_webhooks.refused IS 'How many since first_at. After a day without any it begins anew';
 COMMENT ON COLUMN whaply.refused_webhooks.first_at IS 'The first of them, to a few seconds';
 COMMENT ON COLUMN whaply.refused_webhooks.last_at IS 'The last of them';
+COMMENT ON TABLE whaply.findings IS 'What the reply worker meets and no other table tells: view health shows it, and it goes when it is over';
+COMMENT ON COLUMN whaply.findings.subject IS 'refused: a row that PostgreSQL does not let the worker change. secret: a column of tenants whose source cannot be read';
+COMMENT ON COLUMN whaply.findings.object IS 'reply ID, delivery ID, session ID, event ID; the name of the column';
+COMMENT ON COLUMN whaply.findings.problem IS 'Why, in the words of PostgreSQL or of whaply. Never a secret';
+COMMENT ON COLUMN whaply.findings.first_at IS 'When it was first met';
 
 COMMENT ON TABLE whaply.connect_requests IS 'What connect_instance was asked for, and how far it is; view instance_requests shows it';
 COMMENT ON COLUMN whaply.connect_requests.state IS 'waiting (for the worker) -> working (a call to Evolution) -> scan_qr (for a person) -> connected; or failed, superseded (by a newer request)';
@@ -158,7 +163,7 @@ COMMENT ON FUNCTION whaply.adopt_tenants() IS 'Makes this database the one that 
 COMMENT ON FUNCTION whaply.home_id() IS 'Names this database: system identifier and OID. A copy has another';
 COMMENT ON FUNCTION whaply.check_tenant() IS 'Trigger: refuses what a tenant cannot be set to (23502, 23514), without printing the row, which holds keys';
 COMMENT ON FUNCTION whaply.check_sources() IS 'Trigger: refuses a key or secret that begins like the name of a source and names none (23514), without printing it';
-COMMENT ON FUNCTION whaply.forget_chat(text, text) IS 'Removes a chat (JID, LID or phone number), under all its names: messages, archived ones too, session, replies, deliveries. The ids of its events stay, so that a repeated webhook does not bring it back; a new message begins a new chat. Waits for the end of a call to Evolution that is on its way. Returns how many rows went. Errors: P0002 (unknown instance), 22023 (no JID, LID or phone number), 22004 (NULL), 55000 (a call is on its way, and this transaction cannot see its end)';
+COMMENT ON FUNCTION whaply.forget_chat(text, text) IS 'Removes a chat (JID, LID or phone number), under all its names: messages, archived ones too, session, replies, deliveries. The ids of its events stay, so that a repeated webhook does not bring it back; a new message begins a new chat. Waits for the end of a call to Evolution that is on its way. Warns of tables where messages may be kept and where it does not look. Returns how many rows went. Errors: P0002 (unknown instance), 22023 (no JID, LID or phone number), 22004 (NULL), 42501 (messages_archive is not open to whaply_worker), 55000 (a call is on its way, and this transaction cannot see its end)';
 COMMENT ON FUNCTION whaply.widen_ids() IS 'Makes the ids of sessions, messages, processed_events and messages_archive bigint, in place; dumps keep it. Locks and rewrites these tables. Returns whether there was anything to do. Errors: 2BP01 (a view of yours reads such an id), 55P03 (a session holds the tables)';
 COMMENT ON FUNCTION whaply.keep_former_secret() IS 'Trigger: the webhook_secret of before stays valid for a day';
 COMMENT ON FUNCTION whaply.touch_updated_at() IS 'Trigger: updated_at moves with every update that does not move it itself';
@@ -181,5 +186,29 @@ COMMENT ON FUNCTION whaply.revoke_access(regrole, text, text, text) IS 'Takes a 
 
 -- ingest asks for no secret: EXECUTE is its guard.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA whaply FROM PUBLIC;
+
+-- What default privileges of whoever runs this have given away, nobody has meant.
+DO $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT DISTINCT granted.object, CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE granted.grantee::regrole::text END AS role
+          FROM pg_catalog.pg_extension e
+          JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+         CROSS JOIN LATERAL (
+               SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass, acl.grantee, c.relowner
+                 FROM pg_catalog.pg_class c, aclexplode(c.relacl) AS acl
+                WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid
+                UNION ALL
+               SELECT 'FUNCTION ' || p.oid::regprocedure, acl.grantee, p.proowner
+                 FROM pg_catalog.pg_proc p, aclexplode(p.proacl) AS acl
+                WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid) AS granted (object, grantee, owner)
+         WHERE e.extname = 'whaply' AND granted.grantee NOT IN (granted.owner, 'whaply_worker'::regrole)
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', given.object, given.role);
+    END LOOP;
+END
+$$;
 
 SELECT whaply.extension_created();

@@ -95,17 +95,27 @@ SELECT t.instance_name, 'queue', count(*) || CASE count(*) WHEN 1 THEN ' answer 
        'if the worker runs: SELECT state, query, wait_event FROM pg_stat_activity WHERE backend_type = ''whaply reply worker''; '
        || 'and raise max_in_flight of the tenant, or whaply.worker_threads',
        CASE WHEN min(waiting.due_at) < now() - interval '10 minutes' THEN 'critical' ELSE 'warning' END
-  FROM (SELECT r.tenant_id, r.due_at FROM whaply.replies r
+  FROM (SELECT r.tenant_id, r.due_at, 'reply ' || r.id AS object FROM whaply.replies r
          WHERE r.state = 'waiting' AND r.due_at < now() - interval '1 minute'
          UNION ALL
-        SELECT d.tenant_id, d.due_at FROM whaply.deliveries d
+        SELECT d.tenant_id, d.due_at, 'delivery ' || d.id FROM whaply.deliveries d
          WHERE d.state = 'pending' AND d.due_at < now() - interval '1 minute'
            AND NOT EXISTS (SELECT FROM whaply.deliveries o
                             WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id
                               AND o.state IN ('pending', 'sending', 'uncertain') AND o.id < d.id)) AS waiting
   JOIN whaply.tenants t ON t.id = waiting.tenant_id
- -- Where the line is closed or another database speaks, that is the finding.
+ -- Where the line is closed, another database speaks, or PostgreSQL refuses it, that is the finding.
  WHERE coalesce(t.connection_state, 'open') = 'open' AND t.home = whaply.home_id()
+   AND NOT EXISTS (SELECT FROM whaply.findings f
+                    WHERE f.tenant_id = t.id AND f.subject = 'refused' AND f.object = waiting.object)
+ GROUP BY t.id, t.instance_name
+UNION ALL
+SELECT t.instance_name, 'refused', 'PostgreSQL refuses what whaply writes of ' || count(*)
+       || CASE count(*) WHEN 1 THEN ' row' ELSE ' rows' END || ' since ' || to_char(min(f.first_at), 'YYYY-MM-DD HH24:MI')
+       || ', the last: ' || (array_agg(f.object || ': ' || f.problem ORDER BY f.first_at DESC, f.object))[1],
+       'mend what refuses them: a trigger, a CHECK or a policy that is not whaply''s; each is tried again within 5 minutes', 'critical'
+  FROM whaply.findings f JOIN whaply.tenants t ON t.id = f.tenant_id
+ WHERE f.subject = 'refused'
  GROUP BY t.id, t.instance_name
 UNION ALL
 SELECT t.instance_name, 'replies', failed.replies || CASE failed.replies WHEN 1 THEN ' reply' ELSE ' replies' END
@@ -186,9 +196,44 @@ SELECT t.instance_name, 'secret', 'the tenant has no webhook_secret: its webhook
   FROM whaply.tenants t JOIN whaply.masked_keys() k ON k.tenant_id = t.id
  WHERE k.webhook_secret IS NULL AND k.webhook_jwt_key IS NULL
 UNION ALL
+SELECT t.instance_name, 'secret', f.problem || ': ' || CASE f.object
+       WHEN 'llm_api_key' THEN 'no answer can be generated'
+       WHEN 'evo_api_key' THEN 'nothing can be sent'
+       WHEN 'webhook_secret_before' THEN 'webhooks with the former secret are refused'
+       ELSE 'webhooks that present it get status 503, and are lost when Evolution gives them up' END,
+       'mend the source, or name another one in tenants.' || f.object || '; it is read again every few seconds',
+       CASE f.object WHEN 'webhook_secret_before' THEN 'info' ELSE 'critical' END
+  FROM whaply.findings f JOIN whaply.tenants t ON t.id = f.tenant_id
+ WHERE f.subject = 'secret'
+UNION ALL
+SELECT NULL, 'archive', 'whaply_worker may not delete from whaply.messages_archive: neither keep_messages, keep_raw nor an '
+       || 'admin''s forget_chat reaches what is in it',
+       'SELECT whaply.archive_messages(36500), as a superuser: it moves only what is older than a century', 'warning'
+  FROM pg_roles r
+ WHERE r.rolname = 'whaply_worker' AND NOT has_table_privilege(r.oid, to_regclass('whaply.messages_archive'), 'DELETE')
+UNION ALL
 SELECT NULL, 'role', 'the role whaply_worker is missing: nothing is answered, sent or stored',
        'ALTER ROLE ... RENAME TO whaply_worker, if it was renamed', 'critical'
  WHERE to_regrole('whaply_worker') IS NULL
+UNION ALL
+SELECT NULL, 'role', 'the role whaply_worker can log in, has members, or can do more than it needs: it reads every key',
+       'ALTER ROLE whaply_worker NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS; and REVOKE what \drg or \du '
+       || 'shows of it', 'warning'
+  FROM pg_roles r
+ WHERE r.rolname = 'whaply_worker'
+   AND (r.rolcanlogin OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls
+        OR EXISTS (SELECT FROM pg_auth_members m WHERE r.oid IN (m.roleid, m.member)))
+UNION ALL
+SELECT NULL, 'role', format('%s may put triggers on %s: such a trigger runs as whaply_worker and reads every key', granted.role,
+                            string_agg(granted.object, ', ' ORDER BY granted.object)),
+       format('REVOKE ALL ON ALL TABLES IN SCHEMA whaply FROM %s; then SELECT whaply.grant_access(role, level)', granted.role),
+       'warning'
+  FROM (SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS role, c.oid::regclass::text AS object
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'whaply'
+         CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+         WHERE c.relkind IN ('r', 'p') AND acl.privilege_type = 'TRIGGER' AND acl.grantee <> c.relowner
+           AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = acl.grantee AND r.rolsuper)) AS granted
+ GROUP BY granted.role
 UNION ALL
 SELECT NULL, 'ids', format('%s %% of the ids that whaply.%s can have are used: after %s nothing is stored', floor(ids.used * 100),
                            ids.relname, ids.last_id),

@@ -7,7 +7,7 @@ DECLARE
     seen CONSTANT text := '%s = ANY (ARRAY(SELECT whaply.seen_tenants(%L)))';
 BEGIN
     FOREACH keyed IN ARRAY ARRAY['tenants', 'sessions', 'messages', 'processed_events', 'chat_aliases', 'replies',
-                                 'deliveries', 'refused_webhooks', 'connect_requests', 'access'] LOOP
+                                 'deliveries', 'refused_webhooks', 'connect_requests', 'findings', 'access'] LOOP
         EXECUTE format('ALTER TABLE whaply.%I ENABLE ROW LEVEL SECURITY', keyed);
         -- Constant, so that the planner drops it together with what other policies ask.
         EXECUTE format('CREATE POLICY whaply_worker ON whaply.%I TO whaply_worker USING (true)', keyed);
@@ -40,7 +40,12 @@ BEGIN
     -- So that a definition is told with every schema in it.
     PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
     FOR shown IN
-        SELECT oid FROM pg_catalog.pg_class WHERE relnamespace = 'whaply'::regnamespace AND relkind = 'v' ORDER BY relname
+        SELECT c.oid FROM pg_catalog.pg_class c
+         WHERE c.relnamespace = 'whaply'::regnamespace AND c.relkind = 'v'
+           -- Views of people's own in the schema are left as they are.
+           AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+         ORDER BY c.relname
     LOOP
         IF current_setting('server_version_num')::integer >= 150000 THEN
             EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', shown);

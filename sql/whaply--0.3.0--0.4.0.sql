@@ -1,6 +1,34 @@
 -- From 0.3.0 to 0.4.0: what a fresh 0.4.0 has, and every row. The worker may run meanwhile: it finds
 -- the tables locked and tries again, and webhooks wait.
 
+-- Where others may create objects, or have, this script could find theirs in the place of what it means, and
+-- run it as a superuser; and the owner of a schema drops what is in it and puts something else there.
+DO $$
+DECLARE
+    path text := pg_catalog.current_setting('search_path');
+BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF EXISTS (SELECT FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS acl
+                WHERE n.nspname = 'whaply' AND acl.privilege_type = 'CREATE'
+                  AND (acl.grantee = 0 OR NOT EXISTS (SELECT FROM pg_roles r
+                                                       WHERE r.oid = acl.grantee AND (r.rolsuper OR r.rolname = current_user))))
+    THEN
+        RAISE EXCEPTION 'the schema whaply is there already, and others may create objects in it'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'ALTER SCHEMA whaply OWNER TO CURRENT_USER; REVOKE CREATE ON SCHEMA whaply FROM whoever has it; look at what is in it.';
+    END IF;
+    IF EXISTS (SELECT FROM (SELECT p.pronamespace, p.proowner FROM pg_proc p
+                            UNION ALL SELECT o.oprnamespace, o.oprowner FROM pg_operator o) AS made (namespace, owner)
+                 JOIN pg_namespace n ON n.oid = made.namespace AND n.nspname = 'whaply'
+                 JOIN pg_roles r ON r.oid = made.owner AND NOT r.rolsuper AND r.rolname <> current_user)
+    THEN
+        RAISE EXCEPTION 'the schema whaply holds functions or operators of others'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Look at \df and \do whaply.* and drop them.';
+    END IF;
+    PERFORM pg_catalog.set_config('search_path', path, true);
+END
+$$;
+
 -- All locks before the first change. Whoever holds one of these may want tenants next: such a session is
 -- not waited for, which would be a deadlock, but let past.
 DO $$
@@ -367,6 +395,18 @@ SELECT c.instance_name, day,
  WHERE day > (now() AT TIME ZONE c.zone)::date - 31
  ORDER BY day DESC, c.instance_name;
 
+-- What the reply worker meets and no other table tells: view health shows it. It goes when it is over.
+CREATE TABLE whaply.findings (
+    tenant_id       integer NOT NULL REFERENCES whaply.tenants (id) ON DELETE CASCADE,
+    subject         text NOT NULL CHECK (subject IN ('refused', 'secret')),
+    object          text NOT NULL,
+    problem         text NOT NULL,
+    first_at        timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, subject, object)
+);
+
+SELECT pg_catalog.pg_extension_config_dump('whaply.findings', '');
+
 -- One row for each finding, the worst first; no row is good news. critical: customers get no answer, or
 -- will get none. warning: something is lost, or will become critical. info: to know.
 CREATE OR REPLACE VIEW whaply.health AS
@@ -462,17 +502,27 @@ SELECT t.instance_name, 'queue', count(*) || CASE count(*) WHEN 1 THEN ' answer 
        'if the worker runs: SELECT state, query, wait_event FROM pg_stat_activity WHERE backend_type = ''whaply reply worker''; '
        || 'and raise max_in_flight of the tenant, or whaply.worker_threads',
        CASE WHEN min(waiting.due_at) < now() - interval '10 minutes' THEN 'critical' ELSE 'warning' END
-  FROM (SELECT r.tenant_id, r.due_at FROM whaply.replies r
+  FROM (SELECT r.tenant_id, r.due_at, 'reply ' || r.id AS object FROM whaply.replies r
          WHERE r.state = 'waiting' AND r.due_at < now() - interval '1 minute'
          UNION ALL
-        SELECT d.tenant_id, d.due_at FROM whaply.deliveries d
+        SELECT d.tenant_id, d.due_at, 'delivery ' || d.id FROM whaply.deliveries d
          WHERE d.state = 'pending' AND d.due_at < now() - interval '1 minute'
            AND NOT EXISTS (SELECT FROM whaply.deliveries o
                             WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id
                               AND o.state IN ('pending', 'sending', 'uncertain') AND o.id < d.id)) AS waiting
   JOIN whaply.tenants t ON t.id = waiting.tenant_id
- -- Where the line is closed or another database speaks, that is the finding.
+ -- Where the line is closed, another database speaks, or PostgreSQL refuses it, that is the finding.
  WHERE coalesce(t.connection_state, 'open') = 'open' AND t.home = whaply.home_id()
+   AND NOT EXISTS (SELECT FROM whaply.findings f
+                    WHERE f.tenant_id = t.id AND f.subject = 'refused' AND f.object = waiting.object)
+ GROUP BY t.id, t.instance_name
+UNION ALL
+SELECT t.instance_name, 'refused', 'PostgreSQL refuses what whaply writes of ' || count(*)
+       || CASE count(*) WHEN 1 THEN ' row' ELSE ' rows' END || ' since ' || to_char(min(f.first_at), 'YYYY-MM-DD HH24:MI')
+       || ', the last: ' || (array_agg(f.object || ': ' || f.problem ORDER BY f.first_at DESC, f.object))[1],
+       'mend what refuses them: a trigger, a CHECK or a policy that is not whaply''s; each is tried again within 5 minutes', 'critical'
+  FROM whaply.findings f JOIN whaply.tenants t ON t.id = f.tenant_id
+ WHERE f.subject = 'refused'
  GROUP BY t.id, t.instance_name
 UNION ALL
 SELECT t.instance_name, 'replies', failed.replies || CASE failed.replies WHEN 1 THEN ' reply' ELSE ' replies' END
@@ -553,9 +603,44 @@ SELECT t.instance_name, 'secret', 'the tenant has no webhook_secret: its webhook
   FROM whaply.tenants t JOIN whaply.masked_keys() k ON k.tenant_id = t.id
  WHERE k.webhook_secret IS NULL AND k.webhook_jwt_key IS NULL
 UNION ALL
+SELECT t.instance_name, 'secret', f.problem || ': ' || CASE f.object
+       WHEN 'llm_api_key' THEN 'no answer can be generated'
+       WHEN 'evo_api_key' THEN 'nothing can be sent'
+       WHEN 'webhook_secret_before' THEN 'webhooks with the former secret are refused'
+       ELSE 'webhooks that present it get status 503, and are lost when Evolution gives them up' END,
+       'mend the source, or name another one in tenants.' || f.object || '; it is read again every few seconds',
+       CASE f.object WHEN 'webhook_secret_before' THEN 'info' ELSE 'critical' END
+  FROM whaply.findings f JOIN whaply.tenants t ON t.id = f.tenant_id
+ WHERE f.subject = 'secret'
+UNION ALL
+SELECT NULL, 'archive', 'whaply_worker may not delete from whaply.messages_archive: neither keep_messages, keep_raw nor an '
+       || 'admin''s forget_chat reaches what is in it',
+       'SELECT whaply.archive_messages(36500), as a superuser: it moves only what is older than a century', 'warning'
+  FROM pg_roles r
+ WHERE r.rolname = 'whaply_worker' AND NOT has_table_privilege(r.oid, to_regclass('whaply.messages_archive'), 'DELETE')
+UNION ALL
 SELECT NULL, 'role', 'the role whaply_worker is missing: nothing is answered, sent or stored',
        'ALTER ROLE ... RENAME TO whaply_worker, if it was renamed', 'critical'
  WHERE to_regrole('whaply_worker') IS NULL
+UNION ALL
+SELECT NULL, 'role', 'the role whaply_worker can log in, has members, or can do more than it needs: it reads every key',
+       'ALTER ROLE whaply_worker NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS; and REVOKE what \drg or \du '
+       || 'shows of it', 'warning'
+  FROM pg_roles r
+ WHERE r.rolname = 'whaply_worker'
+   AND (r.rolcanlogin OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls
+        OR EXISTS (SELECT FROM pg_auth_members m WHERE r.oid IN (m.roleid, m.member)))
+UNION ALL
+SELECT NULL, 'role', format('%s may put triggers on %s: such a trigger runs as whaply_worker and reads every key', granted.role,
+                            string_agg(granted.object, ', ' ORDER BY granted.object)),
+       format('REVOKE ALL ON ALL TABLES IN SCHEMA whaply FROM %s; then SELECT whaply.grant_access(role, level)', granted.role),
+       'warning'
+  FROM (SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS role, c.oid::regclass::text AS object
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'whaply'
+         CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+         WHERE c.relkind IN ('r', 'p') AND acl.privilege_type = 'TRIGGER' AND acl.grantee <> c.relowner
+           AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = acl.grantee AND r.rolsuper)) AS granted
+ GROUP BY granted.role
 UNION ALL
 SELECT NULL, 'ids', format('%s %% of the ids that whaply.%s can have are used: after %s nothing is stored', floor(ids.used * 100),
                            ids.relname, ids.last_id),
@@ -637,6 +722,7 @@ CREATE FUNCTION whaply.privileges_of(level text, of_all_tenants boolean)
         ('operator', false, 'SELECT', 'TABLE whaply.replies'),
         ('operator', false, 'SELECT', 'TABLE whaply.deliveries'),
         ('operator', false, 'SELECT', 'TABLE whaply.refused_webhooks'),
+        ('operator', false, 'SELECT', 'TABLE whaply.findings'),
         ('operator', false, 'SELECT', 'TABLE whaply.recent_activity'),
         ('operator', false, 'SELECT', 'TABLE whaply.resumable_sessions'),
         ('operator', false, 'SELECT', 'TABLE whaply.unanswered_chats'),
@@ -820,11 +906,24 @@ GRANT USAGE ON SCHEMA whaply TO whaply_worker;
 GRANT SELECT, UPDATE ON whaply.tenants TO whaply_worker;
 GRANT SELECT, INSERT, UPDATE ON whaply.connect_requests TO whaply_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON whaply.sessions, whaply.messages, whaply.processed_events, whaply.chat_aliases,
-    whaply.replies, whaply.deliveries, whaply.refused_webhooks
+    whaply.replies, whaply.deliveries, whaply.refused_webhooks, whaply.findings
    TO whaply_worker;
 GRANT SELECT ON whaply.access TO whaply_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA whaply TO whaply_worker;
 GRANT EXECUTE ON FUNCTION whaply.home_id(), whaply.receive(json) TO whaply_worker;
+
+-- An archive that is there already: the extension was dropped and made anew, or is updated. Whoever owns a
+-- table can put triggers on it, which would run as whaply_worker: one of somebody else's is left alone.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class a
+                 JOIN pg_catalog.pg_class m ON m.oid = 'whaply.messages'::regclass
+                 JOIN pg_catalog.pg_roles r ON r.oid = a.relowner
+                WHERE a.oid = to_regclass('whaply.messages_archive') AND (r.rolsuper OR r.oid = m.relowner)) THEN
+        GRANT SELECT, INSERT, UPDATE (raw), DELETE ON TABLE whaply.messages_archive TO whaply_worker;
+    END IF;
+END
+$$;
 
 -- The one function with the rights of its owner: these are then not more than the worker's own.
 ALTER FUNCTION whaply.webhook(json) OWNER TO whaply_worker;
@@ -838,7 +937,7 @@ DECLARE
     seen CONSTANT text := '%s = ANY (ARRAY(SELECT whaply.seen_tenants(%L)))';
 BEGIN
     FOREACH keyed IN ARRAY ARRAY['tenants', 'sessions', 'messages', 'processed_events', 'chat_aliases', 'replies',
-                                 'deliveries', 'refused_webhooks', 'connect_requests', 'access'] LOOP
+                                 'deliveries', 'refused_webhooks', 'connect_requests', 'findings', 'access'] LOOP
         EXECUTE format('ALTER TABLE whaply.%I ENABLE ROW LEVEL SECURITY', keyed);
         -- Constant, so that the planner drops it together with what other policies ask.
         EXECUTE format('CREATE POLICY whaply_worker ON whaply.%I TO whaply_worker USING (true)', keyed);
@@ -871,7 +970,12 @@ BEGIN
     -- So that a definition is told with every schema in it.
     PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
     FOR shown IN
-        SELECT oid FROM pg_catalog.pg_class WHERE relnamespace = 'whaply'::regnamespace AND relkind = 'v' ORDER BY relname
+        SELECT c.oid FROM pg_catalog.pg_class c
+         WHERE c.relnamespace = 'whaply'::regnamespace AND c.relkind = 'v'
+           -- Views of people's own in the schema are left as they are.
+           AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+         ORDER BY c.relname
     LOOP
         IF current_setting('server_version_num')::integer >= 150000 THEN
             EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', shown);
@@ -900,6 +1004,11 @@ SELECT DISTINCT r.rolname, 'ingest'
     ON r.oid = acl.grantee OR (acl.grantee = 0 AND NOT r.rolsuper AND r.rolname !~ '^(pg_|whaply_worker$)')
  WHERE p.oid = 'whaply.ingest(jsonb)'::regprocedure AND acl.grantee <> p.proowner AND acl.privilege_type = 'EXECUTE';
 
+COMMENT ON TABLE whaply.findings IS 'What the reply worker meets and no other table tells: view health shows it, and it goes when it is over';
+COMMENT ON COLUMN whaply.findings.subject IS 'refused: a row that PostgreSQL does not let the worker change. secret: a column of tenants whose source cannot be read';
+COMMENT ON COLUMN whaply.findings.object IS 'reply ID, delivery ID, session ID, event ID; the name of the column';
+COMMENT ON COLUMN whaply.findings.problem IS 'Why, in the words of PostgreSQL or of whaply. Never a secret';
+COMMENT ON COLUMN whaply.findings.first_at IS 'When it was first met';
 COMMENT ON TABLE whaply.access IS 'Which role may do what for which tenants: written by grant_access and revoke_access, asked by seen_tenants';
 COMMENT ON COLUMN whaply.access.role_name IS 'By name, since numbers of roles do not survive a restore. A role that is renamed loses its access';
 COMMENT ON COLUMN whaply.access.level IS 'ingest, operator, admin';
@@ -933,7 +1042,33 @@ COMMENT ON COLUMN whaply.tenants.webhook_secret IS 'The value of the header x-wh
 COMMENT ON COLUMN whaply.tenants.webhook_jwt_key IS 'The jwt_key among the headers of the webhook in Evolution, which makes a token of it (HS256) for each event; the listener takes it in place of the secret. Or its source. NULL: no tokens';
 COMMENT ON COLUMN whaply.processed_events.action_taken IS 'paused, resumed, held, ai_queued, ai_replied, ai_failed, superseded, cancelled_paused, drafted, own_echo, pending_echo, other_sender, edited, edited_early, deleted, deleted_early, already_stored, forgotten, ignored_…';
 COMMENT ON FUNCTION whaply.check_sources() IS 'Trigger: refuses a key or secret that begins like the name of a source and names none (23514), without printing it';
-COMMENT ON FUNCTION whaply.forget_chat(text, text) IS 'Removes a chat (JID, LID or phone number), under all its names: messages, archived ones too, session, replies, deliveries. The ids of its events stay, so that a repeated webhook does not bring it back; a new message begins a new chat. Waits for the end of a call to Evolution that is on its way. Returns how many rows went. Errors: P0002 (unknown instance), 22023 (no JID, LID or phone number), 22004 (NULL), 55000 (a call is on its way, and this transaction cannot see its end)';
+COMMENT ON FUNCTION whaply.forget_chat(text, text) IS 'Removes a chat (JID, LID or phone number), under all its names: messages, archived ones too, session, replies, deliveries. The ids of its events stay, so that a repeated webhook does not bring it back; a new message begins a new chat. Waits for the end of a call to Evolution that is on its way. Warns of tables where messages may be kept and where it does not look. Returns how many rows went. Errors: P0002 (unknown instance), 22023 (no JID, LID or phone number), 22004 (NULL), 42501 (messages_archive is not open to whaply_worker), 55000 (a call is on its way, and this transaction cannot see its end)';
 COMMENT ON FUNCTION whaply.widen_ids() IS 'Makes the ids of sessions, messages, processed_events and messages_archive bigint, in place; dumps keep it. Locks and rewrites these tables. Returns whether there was anything to do. Errors: 2BP01 (a view of yours reads such an id), 55P03 (a session holds the tables)';
 
 REVOKE ALL ON FUNCTION whaply.check_sources(), whaply.forget_chat(text, text), whaply.widen_ids() FROM PUBLIC;
+
+-- What default privileges of whoever runs this have given away of the new objects, nobody has meant.
+DO $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT DISTINCT granted.object, CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE granted.grantee::regrole::text END AS role
+          FROM pg_catalog.pg_extension e
+          JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+         CROSS JOIN LATERAL (
+               SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass, acl.grantee, c.relowner
+                 FROM pg_catalog.pg_class c, aclexplode(c.relacl) AS acl
+                WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid
+                UNION ALL
+               SELECT 'FUNCTION ' || p.oid::regprocedure, acl.grantee, p.proowner
+                 FROM pg_catalog.pg_proc p, aclexplode(p.proacl) AS acl
+                WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid) AS granted (object, grantee, owner)
+         WHERE e.extname = 'whaply' AND granted.grantee NOT IN (granted.owner, 'whaply_worker'::regrole)
+           -- What is new: its membership was written by this transaction or one within it.
+           AND age(d.xmin) <= 0
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', given.object, given.role);
+    END LOOP;
+END
+$$;

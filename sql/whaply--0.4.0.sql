@@ -10,23 +10,37 @@ The ordering of items is not stable, it is driven by a dependency graph.
 -- src/schema.rs:5
 -- bootstrap
 -- Where the extension cannot work it says so before it makes anything.
+--
+-- Where others may create objects, or have, this script could find theirs in the place of what it means, and
+-- run it as a superuser; and the owner of a schema drops what is in it and puts something else there.
 DO $$
+DECLARE
+    path text := pg_catalog.current_setting('search_path');
 BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     IF current_setting('server_encoding') <> 'UTF8' THEN
         RAISE EXCEPTION 'whaply needs a database in UTF8, this one is in %', current_setting('server_encoding')
             USING ERRCODE = 'feature_not_supported',
                   HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0';
     END IF;
-    -- The owner of a schema drops what is in it and puts something else there.
-    IF EXISTS (SELECT FROM pg_catalog.pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS acl
+    IF EXISTS (SELECT FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS acl
                 WHERE n.nspname = 'whaply' AND acl.privilege_type = 'CREATE'
-                  AND (acl.grantee = 0 OR NOT EXISTS (SELECT FROM pg_catalog.pg_roles r
+                  AND (acl.grantee = 0 OR NOT EXISTS (SELECT FROM pg_roles r
                                                        WHERE r.oid = acl.grantee AND (r.rolsuper OR r.rolname = current_user))))
     THEN
         RAISE EXCEPTION 'the schema whaply is there already, and others may create objects in it'
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'ALTER SCHEMA whaply OWNER TO CURRENT_USER; REVOKE CREATE ON SCHEMA whaply FROM whoever has it; look at what is in it.';
     END IF;
+    IF EXISTS (SELECT FROM (SELECT p.pronamespace, p.proowner FROM pg_proc p
+                            UNION ALL SELECT o.oprnamespace, o.oprowner FROM pg_operator o) AS made (namespace, owner)
+                 JOIN pg_namespace n ON n.oid = made.namespace AND n.nspname = 'whaply'
+                 JOIN pg_roles r ON r.oid = made.owner AND NOT r.rolsuper AND r.rolname <> current_user)
+    THEN
+        RAISE EXCEPTION 'the schema whaply holds functions or operators of others'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Look at \df and \do whaply.* and drop them.';
+    END IF;
+    PERFORM pg_catalog.set_config('search_path', path, true);
 END
 $$;
 /* </end connected objects> */
@@ -128,7 +142,7 @@ AS 'MODULE_PATHNAME', 'extension_created_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/privacy.rs:23
+-- src/api/privacy.rs:24
 -- whaply::api::privacy::forget_chat
 CREATE  FUNCTION "forget_chat"(
 	"instance_name" TEXT, /* Option < & str > */
@@ -395,6 +409,16 @@ CREATE TABLE whaply.refused_webhooks (
 CREATE UNIQUE INDEX idx_refused_webhooks_tenant_reason
     ON whaply.refused_webhooks (coalesce(tenant_id, 0), reason);
 
+-- What the reply worker meets and no other table tells: view health shows it. It goes when it is over.
+CREATE TABLE whaply.findings (
+    tenant_id       integer NOT NULL REFERENCES whaply.tenants (id) ON DELETE CASCADE,
+    subject         text NOT NULL CHECK (subject IN ('refused', 'secret')),
+    object          text NOT NULL,
+    problem         text NOT NULL,
+    first_at        timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, subject, object)
+);
+
 -- What connect_instance was asked for. The worker does it step by step; Evolution's QR code stands here
 -- until somebody has scanned it.
 CREATE TABLE whaply.connect_requests (
@@ -424,129 +448,18 @@ CREATE INDEX idx_connect_requests_tenant ON whaply.connect_requests (tenant_id, 
 CREATE INDEX idx_connect_requests_due
     ON whaply.connect_requests (due_at, id) WHERE state IN ('waiting', 'working', 'scan_qr');
 
--- What a tenant may be set to. A trigger, since the error of a CHECK or NOT NULL prints the whole
--- row, and this row holds keys; for the same reason no message repeats a URL, which may hold a
--- password. Durations end where those of the GUCs do: beyond, the arithmetic of times overflows.
-CREATE FUNCTION whaply.check_tenant() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    needed text;
-    wrong record;
-    -- Timezones differ between servers: a row restored from another database (its home) keeps its own.
-    timezone_is_new boolean := NEW.timezone IS NOT NULL
-        AND CASE TG_OP WHEN 'INSERT' THEN NEW.home = whaply.home_id() ELSE NEW.timezone IS DISTINCT FROM OLD.timezone END;
-BEGIN
-    needed := CASE WHEN NEW.instance_name IS NULL THEN 'instance_name'
-                   WHEN NEW.evo_server_url IS NULL THEN 'evo_server_url'
-                   WHEN NEW.mode IS NULL THEN 'mode'
-                   WHEN NEW.id IS NULL THEN 'id'
-                   WHEN NEW.created_at IS NULL THEN 'created_at'
-                   WHEN NEW.updated_at IS NULL THEN 'updated_at' END;
-    IF needed IS NOT NULL THEN
-        RAISE EXCEPTION 'tenants.% must not be NULL', needed
-            USING ERRCODE = 'not_null_violation', SCHEMA = 'whaply', TABLE = 'tenants', COLUMN = needed,
-                  HINT = 'Give it a value, or leave the column out if it has a default.';
-    END IF;
-
-    -- As in a CHECK, a rule holds for NULL.
-    SELECT * INTO wrong
-      FROM (VALUES
-        ('evo_server_url', NULL, NEW.evo_server_url ~* '^https?://.', 'a URL that starts with http:// or https://'),
-        ('llm_base_url', NULL, NEW.llm_base_url ~* '^https?://.', 'a URL that starts with http:// or https://'),
-        ('llm_provider', NEW.llm_provider, lower(NEW.llm_provider) IN ('anthropic', 'openai'),
-         'anthropic, openai. Every server compatible with OpenAI''s is openai, with its URL in llm_base_url'),
-        ('mode', NEW.mode, NEW.mode IN ('off', 'draft', 'test', 'on'), 'off, draft, test, on'),
-        ('on_failure', NEW.on_failure, NEW.on_failure IN ('hand_over', 'fallback', 'both', 'none'),
-         'hand_over, fallback, both, none'),
-        ('on_other_sender', NEW.on_other_sender, NEW.on_other_sender IN ('pause', 'ignore'), 'pause, ignore'),
-        ('on_uncertain', NEW.on_uncertain, NEW.on_uncertain IN ('send', 'hold'), 'send, hold'),
-        ('on_unverified', NEW.on_unverified, NEW.on_unverified IN ('answer', 'hold'), 'answer, hold'),
-        ('connection_state', NEW.connection_state,
-         NEW.connection_state IN ('open', 'connecting', 'close', 'refused'), 'open, connecting, close, refused'),
-        ('max_tokens', NEW.max_tokens::text, NEW.max_tokens BETWEEN 1 AND 1000000, '1 to 1000000'),
-        ('history_limit', NEW.history_limit::text, NEW.history_limit BETWEEN 1 AND 1000, '1 to 1000'),
-        ('max_in_flight', NEW.max_in_flight::text, NEW.max_in_flight BETWEEN 1 AND 10000, '1 to 10000'),
-        ('answers_per_chat', NEW.answers_per_chat::text,
-         NEW.answers_per_chat BETWEEN 0 AND 1000000, '0 (no limit) to 1000000'),
-        ('answers_per_tenant', NEW.answers_per_tenant::text,
-         NEW.answers_per_tenant BETWEEN 0 AND 1000000, '0 (no limit) to 1000000'),
-        ('answer_window', NEW.answer_window::text,
-         NEW.answer_window > '0' AND NEW.answer_window <= '365 days', 'more than 0, at most 365 days'),
-        ('resume_word', NEW.resume_word, length(NEW.resume_word) <= 100, 'at most 100 characters; empty: no such word'),
-        ('hold_word', NEW.hold_word, length(NEW.hold_word) <= 100
-             AND (btrim(NEW.hold_word) = '' OR lower(btrim(NEW.hold_word)) IS DISTINCT FROM lower(btrim(NEW.resume_word))),
-         'at most 100 characters, and not the resume_word; empty: no such word'),
-        ('debounce', NEW.debounce::text, NEW.debounce BETWEEN '0' AND '1 day', '0 to 1 day'),
-        ('debounce_max', NEW.debounce_max::text, NEW.debounce_max BETWEEN '0' AND '1 day', '0 to 1 day'),
-        ('auto_resume_after', NEW.auto_resume_after::text,
-         NEW.auto_resume_after > '0' AND NEW.auto_resume_after <= '365 days', 'more than 0, at most 365 days'),
-        ('age_limit', NEW.age_limit::text,
-         NEW.age_limit > '0' AND NEW.age_limit <= '365 days', 'more than 0, at most 365 days'),
-        ('reply_expiry', NEW.reply_expiry::text,
-         NEW.reply_expiry > '0' AND NEW.reply_expiry <= '365 days', 'more than 0, at most 365 days'),
-        ('timezone', NEW.timezone,
-         CASE WHEN timezone_is_new THEN EXISTS (SELECT FROM pg_timezone_names WHERE name = NEW.timezone) END,
-         'a name of pg_timezone_names, as in America/Sao_Paulo')
-      ) AS rules (column_name, shown, holds, allowed)
-     WHERE NOT holds
-     LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION '%', format('tenants.%s is not valid', wrong.column_name) || coalesce(': "' || wrong.shown || '"', '')
-            USING ERRCODE = 'check_violation', SCHEMA = 'whaply', TABLE = 'tenants', COLUMN = wrong.column_name,
-                  HINT = format('Allowed: %s.', wrong.allowed);
-    END IF;
-    RETURN NEW;
-END
-$$;
-
-CREATE TRIGGER check_tenant
-    BEFORE INSERT OR UPDATE OF id, instance_name, evo_server_url, llm_provider, created_at, updated_at, mode,
-        llm_base_url, max_tokens, history_limit, max_in_flight, debounce, debounce_max, auto_resume_after,
-        age_limit, reply_expiry, on_failure, on_other_sender, on_uncertain, timezone, connection_state,
-        answers_per_chat, answers_per_tenant, answer_window, resume_word, hold_word, on_unverified
-    ON whaply.tenants FOR EACH ROW EXECUTE FUNCTION whaply.check_tenant();
-
--- Evolution repeats a webhook for 20 minutes with the headers it began with, and whoever changes the
--- secret changes it here and there in two steps: the former one is kept, and holds for a day.
-CREATE FUNCTION whaply.keep_former_secret() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    NEW.webhook_secret_before := OLD.webhook_secret;
-    NEW.webhook_secret_changed_at := clock_timestamp();
-    RETURN NEW;
-END
-$$;
-
-CREATE TRIGGER keep_former_secret BEFORE UPDATE OF webhook_secret ON whaply.tenants
-    FOR EACH ROW WHEN (NEW.webhook_secret IS DISTINCT FROM OLD.webhook_secret)
-    EXECUTE FUNCTION whaply.keep_former_secret();
-
--- Statements of ours set updated_at themselves; the trigger serves everybody else's, and costs
--- nothing where the value has moved already.
-CREATE FUNCTION whaply.touch_updated_at() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    NEW.updated_at := clock_timestamp();
-    RETURN NEW;
-END
-$$;
-
-CREATE TRIGGER touch_updated_at BEFORE UPDATE ON whaply.tenants
-    FOR EACH ROW WHEN (NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at)
-    EXECUTE FUNCTION whaply.touch_updated_at();
-CREATE TRIGGER touch_updated_at BEFORE UPDATE ON whaply.sessions
-    FOR EACH ROW WHEN (NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at)
-    EXECUTE FUNCTION whaply.touch_updated_at();
-
--- pg_dump keeps the rows and sequences of members only if they are named here.
+-- pg_dump keeps the rows and sequences of members only if they are named here. The archive of an extension
+-- that was dropped may stand in the schema, and is none.
 DO $$
 DECLARE
     member name;
 BEGIN
     FOR member IN
-        SELECT relname FROM pg_catalog.pg_class
-         WHERE relnamespace = 'whaply'::regnamespace AND relkind IN ('r', 'S')
-         ORDER BY relname
+        SELECT c.relname FROM pg_catalog.pg_class c
+         WHERE c.relnamespace = 'whaply'::regnamespace AND c.relkind IN ('r', 'S')
+           AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+         ORDER BY c.relname
     LOOP
         PERFORM pg_catalog.pg_extension_config_dump(format('whaply.%I', member)::regclass, '');
     END LOOP;
@@ -555,7 +468,7 @@ $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schema.rs:7
+-- src/schema.rs:8
 -- requires:
 --   tables
 
@@ -593,7 +506,7 @@ CREATE TRIGGER check_sources
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schema.rs:8
+-- src/schema.rs:9
 -- requires:
 --   tables
 
@@ -753,7 +666,7 @@ $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schema.rs:26
+-- src/schema.rs:27
 -- requires:
 --   tables
 
@@ -803,6 +716,7 @@ CREATE FUNCTION whaply.privileges_of(level text, of_all_tenants boolean)
         ('operator', false, 'SELECT', 'TABLE whaply.replies'),
         ('operator', false, 'SELECT', 'TABLE whaply.deliveries'),
         ('operator', false, 'SELECT', 'TABLE whaply.refused_webhooks'),
+        ('operator', false, 'SELECT', 'TABLE whaply.findings'),
         ('operator', false, 'SELECT', 'TABLE whaply.recent_activity'),
         ('operator', false, 'SELECT', 'TABLE whaply.resumable_sessions'),
         ('operator', false, 'SELECT', 'TABLE whaply.unanswered_chats'),
@@ -952,6 +866,129 @@ $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- src/schema.rs:7
+-- requires:
+--   tables
+
+-- What the tables see to themselves, whoever writes: what a tenant may be set to, the secret of before, and
+-- the time of the last change.
+
+-- What a tenant may be set to. A trigger, since the error of a CHECK or NOT NULL prints the whole
+-- row, and this row holds keys; for the same reason no message repeats a URL, which may hold a
+-- password. Durations end where those of the GUCs do: beyond, the arithmetic of times overflows.
+CREATE FUNCTION whaply.check_tenant() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    needed text;
+    wrong record;
+    -- Timezones differ between servers: a row restored from another database (its home) keeps its own.
+    timezone_is_new boolean := NEW.timezone IS NOT NULL
+        AND CASE TG_OP WHEN 'INSERT' THEN NEW.home = whaply.home_id() ELSE NEW.timezone IS DISTINCT FROM OLD.timezone END;
+BEGIN
+    needed := CASE WHEN NEW.instance_name IS NULL THEN 'instance_name'
+                   WHEN NEW.evo_server_url IS NULL THEN 'evo_server_url'
+                   WHEN NEW.mode IS NULL THEN 'mode'
+                   WHEN NEW.id IS NULL THEN 'id'
+                   WHEN NEW.created_at IS NULL THEN 'created_at'
+                   WHEN NEW.updated_at IS NULL THEN 'updated_at' END;
+    IF needed IS NOT NULL THEN
+        RAISE EXCEPTION 'tenants.% must not be NULL', needed
+            USING ERRCODE = 'not_null_violation', SCHEMA = 'whaply', TABLE = 'tenants', COLUMN = needed,
+                  HINT = 'Give it a value, or leave the column out if it has a default.';
+    END IF;
+
+    -- As in a CHECK, a rule holds for NULL.
+    SELECT * INTO wrong
+      FROM (VALUES
+        ('evo_server_url', NULL, NEW.evo_server_url ~* '^https?://.', 'a URL that starts with http:// or https://'),
+        ('llm_base_url', NULL, NEW.llm_base_url ~* '^https?://.', 'a URL that starts with http:// or https://'),
+        ('llm_provider', NEW.llm_provider, lower(NEW.llm_provider) IN ('anthropic', 'openai'),
+         'anthropic, openai. Every server compatible with OpenAI''s is openai, with its URL in llm_base_url'),
+        ('mode', NEW.mode, NEW.mode IN ('off', 'draft', 'test', 'on'), 'off, draft, test, on'),
+        ('on_failure', NEW.on_failure, NEW.on_failure IN ('hand_over', 'fallback', 'both', 'none'),
+         'hand_over, fallback, both, none'),
+        ('on_other_sender', NEW.on_other_sender, NEW.on_other_sender IN ('pause', 'ignore'), 'pause, ignore'),
+        ('on_uncertain', NEW.on_uncertain, NEW.on_uncertain IN ('send', 'hold'), 'send, hold'),
+        ('on_unverified', NEW.on_unverified, NEW.on_unverified IN ('answer', 'hold'), 'answer, hold'),
+        ('connection_state', NEW.connection_state,
+         NEW.connection_state IN ('open', 'connecting', 'close', 'refused'), 'open, connecting, close, refused'),
+        ('max_tokens', NEW.max_tokens::text, NEW.max_tokens BETWEEN 1 AND 1000000, '1 to 1000000'),
+        ('history_limit', NEW.history_limit::text, NEW.history_limit BETWEEN 1 AND 1000, '1 to 1000'),
+        ('max_in_flight', NEW.max_in_flight::text, NEW.max_in_flight BETWEEN 1 AND 10000, '1 to 10000'),
+        ('answers_per_chat', NEW.answers_per_chat::text,
+         NEW.answers_per_chat BETWEEN 0 AND 1000000, '0 (no limit) to 1000000'),
+        ('answers_per_tenant', NEW.answers_per_tenant::text,
+         NEW.answers_per_tenant BETWEEN 0 AND 1000000, '0 (no limit) to 1000000'),
+        ('answer_window', NEW.answer_window::text,
+         NEW.answer_window > '0' AND NEW.answer_window <= '365 days', 'more than 0, at most 365 days'),
+        ('resume_word', NEW.resume_word, length(NEW.resume_word) <= 100, 'at most 100 characters; empty: no such word'),
+        ('hold_word', NEW.hold_word, length(NEW.hold_word) <= 100
+             AND (btrim(NEW.hold_word) = '' OR lower(btrim(NEW.hold_word)) IS DISTINCT FROM lower(btrim(NEW.resume_word))),
+         'at most 100 characters, and not the resume_word; empty: no such word'),
+        ('debounce', NEW.debounce::text, NEW.debounce BETWEEN '0' AND '1 day', '0 to 1 day'),
+        ('debounce_max', NEW.debounce_max::text, NEW.debounce_max BETWEEN '0' AND '1 day', '0 to 1 day'),
+        ('auto_resume_after', NEW.auto_resume_after::text,
+         NEW.auto_resume_after > '0' AND NEW.auto_resume_after <= '365 days', 'more than 0, at most 365 days'),
+        ('age_limit', NEW.age_limit::text,
+         NEW.age_limit > '0' AND NEW.age_limit <= '365 days', 'more than 0, at most 365 days'),
+        ('reply_expiry', NEW.reply_expiry::text,
+         NEW.reply_expiry > '0' AND NEW.reply_expiry <= '365 days', 'more than 0, at most 365 days'),
+        ('timezone', NEW.timezone,
+         CASE WHEN timezone_is_new THEN EXISTS (SELECT FROM pg_timezone_names WHERE name = NEW.timezone) END,
+         'a name of pg_timezone_names, as in America/Sao_Paulo')
+      ) AS rules (column_name, shown, holds, allowed)
+     WHERE NOT holds
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION '%', format('tenants.%s is not valid', wrong.column_name) || coalesce(': "' || wrong.shown || '"', '')
+            USING ERRCODE = 'check_violation', SCHEMA = 'whaply', TABLE = 'tenants', COLUMN = wrong.column_name,
+                  HINT = format('Allowed: %s.', wrong.allowed);
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER check_tenant
+    BEFORE INSERT OR UPDATE OF id, instance_name, evo_server_url, llm_provider, created_at, updated_at, mode,
+        llm_base_url, max_tokens, history_limit, max_in_flight, debounce, debounce_max, auto_resume_after,
+        age_limit, reply_expiry, on_failure, on_other_sender, on_uncertain, timezone, connection_state,
+        answers_per_chat, answers_per_tenant, answer_window, resume_word, hold_word, on_unverified
+    ON whaply.tenants FOR EACH ROW EXECUTE FUNCTION whaply.check_tenant();
+
+-- Evolution repeats a webhook for 20 minutes with the headers it began with, and whoever changes the
+-- secret changes it here and there in two steps: the former one is kept, and holds for a day.
+CREATE FUNCTION whaply.keep_former_secret() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.webhook_secret_before := OLD.webhook_secret;
+    NEW.webhook_secret_changed_at := clock_timestamp();
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER keep_former_secret BEFORE UPDATE OF webhook_secret ON whaply.tenants
+    FOR EACH ROW WHEN (NEW.webhook_secret IS DISTINCT FROM OLD.webhook_secret)
+    EXECUTE FUNCTION whaply.keep_former_secret();
+
+-- Statements of ours set updated_at themselves; the trigger serves everybody else's, and costs
+-- nothing where the value has moved already.
+CREATE FUNCTION whaply.touch_updated_at() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.updated_at := clock_timestamp();
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON whaply.tenants
+    FOR EACH ROW WHEN (NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at)
+    EXECUTE FUNCTION whaply.touch_updated_at();
+CREATE TRIGGER touch_updated_at BEFORE UPDATE ON whaply.sessions
+    FOR EACH ROW WHEN (NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at)
+    EXECUTE FUNCTION whaply.touch_updated_at();
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- src/api/events.rs:17
 -- whaply::api::events::ingest
 CREATE  FUNCTION "ingest"(
@@ -1006,7 +1043,7 @@ AS 'MODULE_PATHNAME', 'masked_keys_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/sessions.rs:23
+-- src/api/sessions.rs:24
 -- whaply::api::sessions::pause_session
 CREATE  FUNCTION "pause_session"(
 	"instance_name" TEXT, /* Option < & str > */
@@ -1031,7 +1068,7 @@ AS 'MODULE_PATHNAME', 'receive_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schema.rs:9
+-- src/schema.rs:10
 -- requires:
 --   api::webhook::receive
 
@@ -1056,7 +1093,7 @@ $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/sessions.rs:61
+-- src/api/sessions.rs:62
 -- whaply::api::sessions::resume_session
 CREATE  FUNCTION "resume_session"(
 	"instance_name" TEXT, /* Option < & str > */
@@ -1068,7 +1105,7 @@ AS 'MODULE_PATHNAME', 'resume_session_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/api/sessions.rs:79
+-- src/api/sessions.rs:80
 -- whaply::api::sessions::resume_sessions
 CREATE  FUNCTION "resume_sessions"(
 	"instance_name" TEXT, /* Option < & str > */
@@ -1152,7 +1189,7 @@ AS 'MODULE_PATHNAME', 'shown_codes_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schema.rs:10
+-- src/schema.rs:11
 -- requires:
 --   widen
 --   api::access::masked_keys
@@ -1396,7 +1433,7 @@ AS 'MODULE_PATHNAME', 'worker_status_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schema.rs:16
+-- src/schema.rs:17
 -- requires:
 --   widen
 --   api::access::masked_keys
@@ -1500,17 +1537,27 @@ SELECT t.instance_name, 'queue', count(*) || CASE count(*) WHEN 1 THEN ' answer 
        'if the worker runs: SELECT state, query, wait_event FROM pg_stat_activity WHERE backend_type = ''whaply reply worker''; '
        || 'and raise max_in_flight of the tenant, or whaply.worker_threads',
        CASE WHEN min(waiting.due_at) < now() - interval '10 minutes' THEN 'critical' ELSE 'warning' END
-  FROM (SELECT r.tenant_id, r.due_at FROM whaply.replies r
+  FROM (SELECT r.tenant_id, r.due_at, 'reply ' || r.id AS object FROM whaply.replies r
          WHERE r.state = 'waiting' AND r.due_at < now() - interval '1 minute'
          UNION ALL
-        SELECT d.tenant_id, d.due_at FROM whaply.deliveries d
+        SELECT d.tenant_id, d.due_at, 'delivery ' || d.id FROM whaply.deliveries d
          WHERE d.state = 'pending' AND d.due_at < now() - interval '1 minute'
            AND NOT EXISTS (SELECT FROM whaply.deliveries o
                             WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id
                               AND o.state IN ('pending', 'sending', 'uncertain') AND o.id < d.id)) AS waiting
   JOIN whaply.tenants t ON t.id = waiting.tenant_id
- -- Where the line is closed or another database speaks, that is the finding.
+ -- Where the line is closed, another database speaks, or PostgreSQL refuses it, that is the finding.
  WHERE coalesce(t.connection_state, 'open') = 'open' AND t.home = whaply.home_id()
+   AND NOT EXISTS (SELECT FROM whaply.findings f
+                    WHERE f.tenant_id = t.id AND f.subject = 'refused' AND f.object = waiting.object)
+ GROUP BY t.id, t.instance_name
+UNION ALL
+SELECT t.instance_name, 'refused', 'PostgreSQL refuses what whaply writes of ' || count(*)
+       || CASE count(*) WHEN 1 THEN ' row' ELSE ' rows' END || ' since ' || to_char(min(f.first_at), 'YYYY-MM-DD HH24:MI')
+       || ', the last: ' || (array_agg(f.object || ': ' || f.problem ORDER BY f.first_at DESC, f.object))[1],
+       'mend what refuses them: a trigger, a CHECK or a policy that is not whaply''s; each is tried again within 5 minutes', 'critical'
+  FROM whaply.findings f JOIN whaply.tenants t ON t.id = f.tenant_id
+ WHERE f.subject = 'refused'
  GROUP BY t.id, t.instance_name
 UNION ALL
 SELECT t.instance_name, 'replies', failed.replies || CASE failed.replies WHEN 1 THEN ' reply' ELSE ' replies' END
@@ -1591,9 +1638,44 @@ SELECT t.instance_name, 'secret', 'the tenant has no webhook_secret: its webhook
   FROM whaply.tenants t JOIN whaply.masked_keys() k ON k.tenant_id = t.id
  WHERE k.webhook_secret IS NULL AND k.webhook_jwt_key IS NULL
 UNION ALL
+SELECT t.instance_name, 'secret', f.problem || ': ' || CASE f.object
+       WHEN 'llm_api_key' THEN 'no answer can be generated'
+       WHEN 'evo_api_key' THEN 'nothing can be sent'
+       WHEN 'webhook_secret_before' THEN 'webhooks with the former secret are refused'
+       ELSE 'webhooks that present it get status 503, and are lost when Evolution gives them up' END,
+       'mend the source, or name another one in tenants.' || f.object || '; it is read again every few seconds',
+       CASE f.object WHEN 'webhook_secret_before' THEN 'info' ELSE 'critical' END
+  FROM whaply.findings f JOIN whaply.tenants t ON t.id = f.tenant_id
+ WHERE f.subject = 'secret'
+UNION ALL
+SELECT NULL, 'archive', 'whaply_worker may not delete from whaply.messages_archive: neither keep_messages, keep_raw nor an '
+       || 'admin''s forget_chat reaches what is in it',
+       'SELECT whaply.archive_messages(36500), as a superuser: it moves only what is older than a century', 'warning'
+  FROM pg_roles r
+ WHERE r.rolname = 'whaply_worker' AND NOT has_table_privilege(r.oid, to_regclass('whaply.messages_archive'), 'DELETE')
+UNION ALL
 SELECT NULL, 'role', 'the role whaply_worker is missing: nothing is answered, sent or stored',
        'ALTER ROLE ... RENAME TO whaply_worker, if it was renamed', 'critical'
  WHERE to_regrole('whaply_worker') IS NULL
+UNION ALL
+SELECT NULL, 'role', 'the role whaply_worker can log in, has members, or can do more than it needs: it reads every key',
+       'ALTER ROLE whaply_worker NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS; and REVOKE what \drg or \du '
+       || 'shows of it', 'warning'
+  FROM pg_roles r
+ WHERE r.rolname = 'whaply_worker'
+   AND (r.rolcanlogin OR r.rolsuper OR r.rolcreatedb OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls
+        OR EXISTS (SELECT FROM pg_auth_members m WHERE r.oid IN (m.roleid, m.member)))
+UNION ALL
+SELECT NULL, 'role', format('%s may put triggers on %s: such a trigger runs as whaply_worker and reads every key', granted.role,
+                            string_agg(granted.object, ', ' ORDER BY granted.object)),
+       format('REVOKE ALL ON ALL TABLES IN SCHEMA whaply FROM %s; then SELECT whaply.grant_access(role, level)', granted.role),
+       'warning'
+  FROM (SELECT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END AS role, c.oid::regclass::text AS object
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'whaply'
+         CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+         WHERE c.relkind IN ('r', 'p') AND acl.privilege_type = 'TRIGGER' AND acl.grantee <> c.relowner
+           AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = acl.grantee AND r.rolsuper)) AS granted
+ GROUP BY granted.role
 UNION ALL
 SELECT NULL, 'ids', format('%s %% of the ids that whaply.%s can have are used: after %s nothing is stored', floor(ids.used * 100),
                            ids.relname, ids.last_id),
@@ -1631,12 +1713,13 @@ SELECT NULL, 'bloat', format('%s dead rows lie in whaply.%s, beside %s that live
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schema.rs:27
+-- src/schema.rs:28
 -- requires:
 --   webhook
 --   access
 --   views
 --   health
+--   rules
 
 -- The role that all of whaply runs as: the reply worker, the listener, and every function once it has noted
 -- who called. Its rights end at this schema, so that nothing anybody plants runs with more.
@@ -1674,18 +1757,31 @@ GRANT USAGE ON SCHEMA whaply TO whaply_worker;
 GRANT SELECT, UPDATE ON whaply.tenants TO whaply_worker;
 GRANT SELECT, INSERT, UPDATE ON whaply.connect_requests TO whaply_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON whaply.sessions, whaply.messages, whaply.processed_events, whaply.chat_aliases,
-    whaply.replies, whaply.deliveries, whaply.refused_webhooks
+    whaply.replies, whaply.deliveries, whaply.refused_webhooks, whaply.findings
    TO whaply_worker;
 GRANT SELECT ON whaply.access TO whaply_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA whaply TO whaply_worker;
 GRANT EXECUTE ON FUNCTION whaply.home_id(), whaply.receive(json) TO whaply_worker;
+
+-- An archive that is there already: the extension was dropped and made anew, or is updated. Whoever owns a
+-- table can put triggers on it, which would run as whaply_worker: one of somebody else's is left alone.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class a
+                 JOIN pg_catalog.pg_class m ON m.oid = 'whaply.messages'::regclass
+                 JOIN pg_catalog.pg_roles r ON r.oid = a.relowner
+                WHERE a.oid = to_regclass('whaply.messages_archive') AND (r.rolsuper OR r.oid = m.relowner)) THEN
+        GRANT SELECT, INSERT, UPDATE (raw), DELETE ON TABLE whaply.messages_archive TO whaply_worker;
+    END IF;
+END
+$$;
 
 -- The one function with the rights of its owner: these are then not more than the worker's own.
 ALTER FUNCTION whaply.webhook(json) OWNER TO whaply_worker;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schema.rs:32
+-- src/schema.rs:33
 -- requires:
 --   worker_role
 --   views
@@ -1701,7 +1797,7 @@ DECLARE
     seen CONSTANT text := '%s = ANY (ARRAY(SELECT whaply.seen_tenants(%L)))';
 BEGIN
     FOREACH keyed IN ARRAY ARRAY['tenants', 'sessions', 'messages', 'processed_events', 'chat_aliases', 'replies',
-                                 'deliveries', 'refused_webhooks', 'connect_requests', 'access'] LOOP
+                                 'deliveries', 'refused_webhooks', 'connect_requests', 'findings', 'access'] LOOP
         EXECUTE format('ALTER TABLE whaply.%I ENABLE ROW LEVEL SECURITY', keyed);
         -- Constant, so that the planner drops it together with what other policies ask.
         EXECUTE format('CREATE POLICY whaply_worker ON whaply.%I TO whaply_worker USING (true)', keyed);
@@ -1734,7 +1830,12 @@ BEGIN
     -- So that a definition is told with every schema in it.
     PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
     FOR shown IN
-        SELECT oid FROM pg_catalog.pg_class WHERE relnamespace = 'whaply'::regnamespace AND relkind = 'v' ORDER BY relname
+        SELECT c.oid FROM pg_catalog.pg_class c
+         WHERE c.relnamespace = 'whaply'::regnamespace AND c.relkind = 'v'
+           -- Views of people's own in the schema are left as they are.
+           AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+         ORDER BY c.relname
     LOOP
         IF current_setting('server_version_num')::integer >= 150000 THEN
             EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', shown);
@@ -1756,7 +1857,7 @@ $$;
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- src/schema.rs:37
+-- src/schema.rs:38
 -- finalize
 -- What every object is, for \d+ and \df+; and who may use it: nobody but its owner until granted.
 
@@ -1809,6 +1910,11 @@ COMMENT ON COLUMN whaply.refused_webhooks.reason IS 'wrong_secret, no_secret, ex
 COMMENT ON COLUMN whaply.refused_webhooks.refused IS 'How many since first_at. After a day without any it begins anew';
 COMMENT ON COLUMN whaply.refused_webhooks.first_at IS 'The first of them, to a few seconds';
 COMMENT ON COLUMN whaply.refused_webhooks.last_at IS 'The last of them';
+COMMENT ON TABLE whaply.findings IS 'What the reply worker meets and no other table tells: view health shows it, and it goes when it is over';
+COMMENT ON COLUMN whaply.findings.subject IS 'refused: a row that PostgreSQL does not let the worker change. secret: a column of tenants whose source cannot be read';
+COMMENT ON COLUMN whaply.findings.object IS 'reply ID, delivery ID, session ID, event ID; the name of the column';
+COMMENT ON COLUMN whaply.findings.problem IS 'Why, in the words of PostgreSQL or of whaply. Never a secret';
+COMMENT ON COLUMN whaply.findings.first_at IS 'When it was first met';
 
 COMMENT ON TABLE whaply.connect_requests IS 'What connect_instance was asked for, and how far it is; view instance_requests shows it';
 COMMENT ON COLUMN whaply.connect_requests.state IS 'waiting (for the worker) -> working (a call to Evolution) -> scan_qr (for a person) -> connected; or failed, superseded (by a newer request)';
@@ -1918,7 +2024,7 @@ COMMENT ON FUNCTION whaply.adopt_tenants() IS 'Makes this database the one that 
 COMMENT ON FUNCTION whaply.home_id() IS 'Names this database: system identifier and OID. A copy has another';
 COMMENT ON FUNCTION whaply.check_tenant() IS 'Trigger: refuses what a tenant cannot be set to (23502, 23514), without printing the row, which holds keys';
 COMMENT ON FUNCTION whaply.check_sources() IS 'Trigger: refuses a key or secret that begins like the name of a source and names none (23514), without printing it';
-COMMENT ON FUNCTION whaply.forget_chat(text, text) IS 'Removes a chat (JID, LID or phone number), under all its names: messages, archived ones too, session, replies, deliveries. The ids of its events stay, so that a repeated webhook does not bring it back; a new message begins a new chat. Waits for the end of a call to Evolution that is on its way. Returns how many rows went. Errors: P0002 (unknown instance), 22023 (no JID, LID or phone number), 22004 (NULL), 55000 (a call is on its way, and this transaction cannot see its end)';
+COMMENT ON FUNCTION whaply.forget_chat(text, text) IS 'Removes a chat (JID, LID or phone number), under all its names: messages, archived ones too, session, replies, deliveries. The ids of its events stay, so that a repeated webhook does not bring it back; a new message begins a new chat. Waits for the end of a call to Evolution that is on its way. Warns of tables where messages may be kept and where it does not look. Returns how many rows went. Errors: P0002 (unknown instance), 22023 (no JID, LID or phone number), 22004 (NULL), 42501 (messages_archive is not open to whaply_worker), 55000 (a call is on its way, and this transaction cannot see its end)';
 COMMENT ON FUNCTION whaply.widen_ids() IS 'Makes the ids of sessions, messages, processed_events and messages_archive bigint, in place; dumps keep it. Locks and rewrites these tables. Returns whether there was anything to do. Errors: 2BP01 (a view of yours reads such an id), 55P03 (a session holds the tables)';
 COMMENT ON FUNCTION whaply.keep_former_secret() IS 'Trigger: the webhook_secret of before stays valid for a day';
 COMMENT ON FUNCTION whaply.touch_updated_at() IS 'Trigger: updated_at moves with every update that does not move it itself';
@@ -1941,6 +2047,30 @@ COMMENT ON FUNCTION whaply.revoke_access(regrole, text, text, text) IS 'Takes a 
 
 -- ingest asks for no secret: EXECUTE is its guard.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA whaply FROM PUBLIC;
+
+-- What default privileges of whoever runs this have given away, nobody has meant.
+DO $$
+DECLARE
+    given record;
+BEGIN
+    FOR given IN
+        SELECT DISTINCT granted.object, CASE granted.grantee WHEN 0 THEN 'PUBLIC' ELSE granted.grantee::regrole::text END AS role
+          FROM pg_catalog.pg_extension e
+          JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+         CROSS JOIN LATERAL (
+               SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass, acl.grantee, c.relowner
+                 FROM pg_catalog.pg_class c, aclexplode(c.relacl) AS acl
+                WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid
+                UNION ALL
+               SELECT 'FUNCTION ' || p.oid::regprocedure, acl.grantee, p.proowner
+                 FROM pg_catalog.pg_proc p, aclexplode(p.proacl) AS acl
+                WHERE d.classid = 'pg_proc'::regclass AND p.oid = d.objid) AS granted (object, grantee, owner)
+         WHERE e.extname = 'whaply' AND granted.grantee NOT IN (granted.owner, 'whaply_worker'::regrole)
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s', given.object, given.role);
+    END LOOP;
+END
+$$;
 
 SELECT whaply.extension_created();
 /* </end connected objects> */

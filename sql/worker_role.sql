@@ -34,11 +34,24 @@ GRANT USAGE ON SCHEMA whaply TO whaply_worker;
 GRANT SELECT, UPDATE ON whaply.tenants TO whaply_worker;
 GRANT SELECT, INSERT, UPDATE ON whaply.connect_requests TO whaply_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON whaply.sessions, whaply.messages, whaply.processed_events, whaply.chat_aliases,
-    whaply.replies, whaply.deliveries, whaply.refused_webhooks
+    whaply.replies, whaply.deliveries, whaply.refused_webhooks, whaply.findings
    TO whaply_worker;
 GRANT SELECT ON whaply.access TO whaply_worker;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA whaply TO whaply_worker;
 GRANT EXECUTE ON FUNCTION whaply.home_id(), whaply.receive(json) TO whaply_worker;
+
+-- An archive that is there already: the extension was dropped and made anew, or is updated. Whoever owns a
+-- table can put triggers on it, which would run as whaply_worker: one of somebody else's is left alone.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class a
+                 JOIN pg_catalog.pg_class m ON m.oid = 'whaply.messages'::regclass
+                 JOIN pg_catalog.pg_roles r ON r.oid = a.relowner
+                WHERE a.oid = to_regclass('whaply.messages_archive') AND (r.rolsuper OR r.oid = m.relowner)) THEN
+        GRANT SELECT, INSERT, UPDATE (raw), DELETE ON TABLE whaply.messages_archive TO whaply_worker;
+    END IF;
+END
+$$;
 
 -- The one function with the rights of its owner: these are then not more than the worker's own.
 ALTER FUNCTION whaply.webhook(json) OWNER TO whaply_worker;

@@ -4,6 +4,7 @@ use pgrx::prelude::*;
 
 extension_sql_file!("../sql/refuse.sql", name = "refuse", bootstrap);
 extension_sql_file!("../sql/tables.sql", name = "tables", requires = [api::home::home_id]);
+extension_sql_file!("../sql/rules.sql", name = "rules", requires = ["tables"]);
 extension_sql_file!("../sql/sources.sql", name = "sources", requires = ["tables"]);
 extension_sql_file!("../sql/widen.sql", name = "widen", requires = ["tables"]);
 extension_sql_file!("../sql/webhook.sql", name = "webhook", requires = [api::webhook::receive]);
@@ -27,7 +28,7 @@ extension_sql_file!("../sql/access.sql", name = "access", requires = ["tables"])
 extension_sql_file!(
     "../sql/worker_role.sql",
     name = "worker_role",
-    requires = ["webhook", "access", "views", "health"]
+    requires = ["webhook", "access", "views", "health", "rules"]
 );
 extension_sql_file!(
     "../sql/rows.sql",

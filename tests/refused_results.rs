@@ -6,14 +6,6 @@ use support::{LlmBehaviour, PATIENCE, Person, Scene, shared_cluster};
 
 const MARIA: &str = "5511999990001";
 
-fn maria() -> Person {
-    Person::with_phone(MARIA).named("Maria Silva")
-}
-
-fn joao() -> Person {
-    Person::with_phone("5511999990002").named("João")
-}
-
 #[test]
 fn an_answer_that_is_never_taken_fails_its_reply_and_no_other() {
     let scene = Scene::start(shared_cluster(), "unutterable");
@@ -21,8 +13,8 @@ fn an_answer_that_is_never_taken_fails_its_reply_and_no_other() {
         "ALTER TABLE whaply.replies ADD CONSTRAINT house_rule CHECK (text NOT LIKE '%unutterable%')",
     );
     scene.llm.when("Tell me", LlmBehaviour::Answer("It is unutterable.".to_owned()));
-    let refused = scene.shop.customer_says(maria(), "Tell me").delivered();
-    let other = scene.shop.customer_says(joao(), "Are you open?").delivered();
+    let refused = scene.shop.customer_says(Person::maria(), "Tell me").delivered();
+    let other = scene.shop.customer_says(Person::joao(), "Are you open?").delivered();
     scene.wait_for_action(&refused.id, "ai_failed");
     scene.wait_for_action(&other.id, "ai_replied");
     scene.wait_until_idle();
@@ -42,7 +34,7 @@ fn a_message_that_is_never_stored_counts_as_sent_and_the_chat_goes_on() {
     );
     scene.shop.set_echo(Echo::Never);
     scene.llm.when("Tell me", LlmBehaviour::Answer("It is unstorable.".to_owned()));
-    let told = scene.shop.customer_says(maria(), "Tell me").delivered();
+    let told = scene.shop.customer_says(Person::maria(), "Tell me").delivered();
     scene.wait_for_action(&told.id, "ai_replied");
     scene.wait_until_idle();
     let sent = scene.shop.wait_for_sent(1, PATIENCE);
@@ -53,7 +45,7 @@ fn a_message_that_is_never_stored_counts_as_sent_and_the_chat_goes_on() {
     assert!(why.contains("house_rule"), "{why}");
     assert_eq!(scene.reply().state, "sent");
 
-    let next = scene.shop.customer_says(maria(), "Thank you!").delivered();
+    let next = scene.shop.customer_says(Person::maria(), "Thank you!").delivered();
     scene.wait_for_action(&next.id, "ai_replied");
     scene.wait_until_idle();
     assert_eq!(scene.shop.sent().len(), 2, "nothing was sent twice");

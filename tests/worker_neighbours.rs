@@ -1,31 +1,13 @@
 //! The worker beside what people do to its tables and its database at the same time: none of it
 //! stops the worker, and the worker stops none of it.
 
-use std::time::Duration;
-
 use support::worker::{wait_for_worker, wait_until_without_worker, worker_pid};
-use support::{Gate, Person, Scene, SceneOptions, SendBehaviour, shared_cluster, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{
+    Gate, PATIENCE, Person, Scene, SceneOptions, SendBehaviour, shared_cluster, wait_until,
+};
 
 /// What must not wait for a call that never ends fails after this, instead of hanging.
 const IMPATIENT: &str = "SET statement_timeout = '30s'";
-
-fn maria() -> Person {
-    Person::with_phone("5511999990001").named("Maria Silva")
-}
-
-fn joao() -> Person {
-    Person::with_phone("5511999990002").named("João")
-}
-
-#[track_caller]
-fn ask_and_hold(scene: &Scene, question: &str) -> Gate {
-    let gate = scene.llm.hold();
-    scene.shop.customer_says(maria(), question).delivered();
-    gate.wait_until_reached(LIMIT);
-    gate
-}
 
 #[test]
 fn no_transaction_is_open_while_the_model_thinks_or_evolution_sends() {
@@ -33,10 +15,10 @@ fn no_transaction_is_open_while_the_model_thinks_or_evolution_sends() {
     let pid = wait_for_worker(&scene.db);
     let sending = Gate::closed();
     scene.shop.next_send(SendBehaviour::HoldThenOk(sending.clone()));
-    let thinking = ask_and_hold(&scene, "Qual o preço?");
+    let thinking = scene.ask_and_hold("Qual o preço?");
     for gate in [thinking, sending] {
-        gate.wait_until_reached(LIMIT);
-        wait_until("the worker to have no transaction open", LIMIT, || {
+        gate.wait_until_reached(PATIENCE);
+        wait_until("the worker to have no transaction open", PATIENCE, || {
             let sql = "SELECT state = 'idle' AND xact_start IS NULL AND backend_xmin IS NULL
                          FROM pg_stat_activity WHERE pid = $1";
             scene.db.value::<bool>(sql, &[&pid])
@@ -47,13 +29,13 @@ fn no_transaction_is_open_while_the_model_thinks_or_evolution_sends() {
         scene.db.execute(&format!("{IMPATIENT}; {lock}"));
         gate.release();
     }
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
 }
 
 #[test]
 fn drop_extension_does_not_wait_for_a_slow_call_and_the_extension_can_come_back() {
     let scene = Scene::start(shared_cluster(), "dropped");
-    let gate = ask_and_hold(&scene, "Qual o preço?");
+    let gate = scene.ask_and_hold("Qual o preço?");
     let drop = "CREATE TABLE kept AS TABLE whaply.tenants; DROP EXTENSION whaply";
     scene.db.execute(&format!("{IMPATIENT}; {drop}"));
     wait_until_without_worker(&scene.db);
@@ -61,8 +43,8 @@ fn drop_extension_does_not_wait_for_a_slow_call_and_the_extension_can_come_back(
 
     scene.db.execute("CREATE EXTENSION whaply; INSERT INTO whaply.tenants TABLE kept");
     wait_for_worker(&scene.db);
-    scene.shop.customer_says(maria(), "E o prazo?").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.customer_says(Person::maria(), "E o prazo?").delivered();
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.shop.sent_texts(), ["Answer 2 to: E o prazo?"]);
 }
@@ -71,17 +53,17 @@ fn drop_extension_does_not_wait_for_a_slow_call_and_the_extension_can_come_back(
 #[test]
 fn an_answer_for_a_dropped_extension_never_reaches_the_chats_of_the_next() {
     let scene = Scene::start(shared_cluster(), "replaced");
-    let old_call = ask_and_hold(&scene, "Sou a pergunta antiga");
+    let old_call = scene.ask_and_hold("Sou a pergunta antiga");
     scene.db.execute(
         "BEGIN; CREATE TEMP TABLE kept AS TABLE whaply.tenants; DROP EXTENSION whaply;
          CREATE EXTENSION whaply; INSERT INTO whaply.tenants TABLE kept; COMMIT",
     );
     let new_call = scene.llm.hold();
-    scene.shop.customer_says(joao(), "Sou a pergunta nova").delivered();
-    new_call.wait_until_reached(LIMIT);
+    scene.shop.customer_says(Person::joao(), "Sou a pergunta nova").delivered();
+    new_call.wait_until_reached(PATIENCE);
     old_call.release();
     new_call.release();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.shop.sent_texts(), ["Answer 2 to: Sou a pergunta nova"]);
 }
@@ -97,21 +79,21 @@ fn a_chat_whose_rows_cannot_be_written_keeps_back_no_other_and_is_answered_once_
          CREATE TRIGGER house_rule BEFORE UPDATE ON whaply.messages FOR EACH ROW
              WHEN (NEW.chat_id LIKE '5511999990001%') EXECUTE FUNCTION refuse()",
     );
-    let refused = scene.shop.customer_says(maria(), "Não consigo").delivered();
-    wait_until("the round to fail", LIMIT, || {
+    let refused = scene.shop.customer_says(Person::maria(), "Não consigo").delivered();
+    wait_until("the round to fail", PATIENCE, || {
         let log = shared_cluster().log();
         let failed = log.contains("could not finish a round: the rule of the house");
         if failed { Ok(()) } else { Err(log) }
     });
     for question in ["Consigo?", "E de novo?"] {
         let sent = scene.shop.sent().len();
-        scene.shop.customer_says(joao(), question).delivered();
-        scene.shop.wait_for_sent(sent + 1, LIMIT);
+        scene.shop.customer_says(Person::joao(), question).delivered();
+        scene.shop.wait_for_sent(sent + 1, PATIENCE);
     }
     assert_eq!(scene.action(&refused.id).as_deref(), Some("ai_queued"));
 
     scene.db.execute("DROP TRIGGER house_rule ON whaply.messages");
-    scene.shop.wait_for_sent(3, LIMIT);
+    scene.shop.wait_for_sent(3, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.action(&refused.id).as_deref(), Some("ai_replied"));
     assert_eq!(worker_pid(&scene.db), Some(pid), "it never went away");
@@ -127,8 +109,8 @@ fn the_end_of_a_send_that_cannot_be_written_is_kept_until_it_can() {
          CREATE TRIGGER house_rule BEFORE INSERT ON whaply.messages FOR EACH ROW
              WHEN (NEW.sender = 'assistant') EXECUTE FUNCTION refuse()",
     );
-    let asked = scene.shop.customer_says(maria(), "Tem alguém?").delivered();
-    wait_until("the round to fail", LIMIT, || {
+    let asked = scene.shop.customer_says(Person::maria(), "Tem alguém?").delivered();
+    wait_until("the round to fail", PATIENCE, || {
         shared_cluster().log().contains("no assistants in this house")
     });
     scene.db.execute("DROP TRIGGER house_rule ON whaply.messages");
@@ -151,18 +133,18 @@ fn a_forgotten_begin_in_one_chat_halts_no_other() {
         let scene = Scene::start(shared_cluster(), &format!("held_{number}"));
         wait_for_worker(&scene.db);
         assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
-        let asked = scene.shop.customer_says(maria(), "Tem alguém?").delivered();
+        let asked = scene.shop.customer_says(Person::maria(), "Tem alguém?").delivered();
         let mut forgotten = scene.db.connect();
         forgotten.batch_execute(&format!("BEGIN; {row}")).expect("the row is free");
         assert!(scene.db.value::<bool>("SELECT whaply.start_worker()", &[]));
 
-        scene.shop.customer_says(joao(), "Tem alguém aí?").delivered();
-        let sent = scene.shop.wait_for_sent(1, LIMIT);
+        scene.shop.customer_says(Person::joao(), "Tem alguém aí?").delivered();
+        let sent = scene.shop.wait_for_sent(1, PATIENCE);
         assert!(sent[0].number.starts_with("5511999990002"), "{row}: {sent:?}");
         assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_queued"));
 
         forgotten.batch_execute("ROLLBACK").expect("the session is there");
-        scene.shop.wait_for_sent(2, LIMIT);
+        scene.shop.wait_for_sent(2, PATIENCE);
         scene.wait_until_idle();
         assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
     }
@@ -174,33 +156,33 @@ fn a_forgotten_begin_in_one_chat_halts_no_other_of_a_tenant_that_may_have_one_in
     let scene = Scene::start_with(shared_cluster(), "held_only", options);
     wait_for_worker(&scene.db);
     assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
-    scene.shop.customer_says(maria(), "Tem alguém?").delivered();
+    scene.shop.customer_says(Person::maria(), "Tem alguém?").delivered();
     let mut forgotten = scene.db.connect();
     let lock = "BEGIN; SELECT FROM whaply.sessions FOR UPDATE";
     forgotten.batch_execute(lock).expect("the row is free");
     let send = "SELECT whaply.send_message('loja-demo', '5511999990002', 'Bom dia!')";
     scene.db.value::<i64>(send, &[]);
-    scene.shop.customer_says(joao(), "Tem alguém aí?").delivered();
+    scene.shop.customer_says(Person::joao(), "Tem alguém aí?").delivered();
     assert!(scene.db.value::<bool>("SELECT whaply.start_worker()", &[]));
-    let sent = scene.shop.wait_for_sent(2, LIMIT);
+    let sent = scene.shop.wait_for_sent(2, PATIENCE);
     assert!(sent.iter().all(|sent| sent.number.starts_with("5511999990002")), "{sent:?}");
     forgotten.batch_execute("ROLLBACK").expect("the session is there");
-    scene.shop.wait_for_sent(3, LIMIT);
+    scene.shop.wait_for_sent(3, PATIENCE);
 }
 
 #[test]
 fn a_session_held_while_the_answer_comes_back_delays_that_answer_only() {
     let scene = Scene::start(shared_cluster(), "held_answer");
-    let gate = ask_and_hold(&scene, "Qual o preço?");
+    let gate = scene.ask_and_hold("Qual o preço?");
     let mut forgotten = scene.db.connect();
     let lock = "BEGIN; SELECT FROM whaply.sessions FOR UPDATE";
     forgotten.batch_execute(lock).expect("the row is free");
     gate.release();
-    scene.shop.customer_says(joao(), "Tem alguém aí?").delivered();
-    let sent = scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.customer_says(Person::joao(), "Tem alguém aí?").delivered();
+    let sent = scene.shop.wait_for_sent(1, PATIENCE);
     assert!(sent[0].number.starts_with("5511999990002"), "{sent:?}");
     forgotten.batch_execute("ROLLBACK").expect("the session is there");
-    scene.shop.wait_for_sent(2, LIMIT);
+    scene.shop.wait_for_sent(2, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.llm.requests().len(), 2, "the held answer was not generated again");
 }

@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 
 use super::hall::Hall;
 use super::limits::Rates;
-use super::posters::{self, Poster};
+use super::posters::{Poster, Posters};
 use super::queue::{Answer, Post, Ticket, TurnedAway};
 use super::statuses::{self, Refusal};
 use super::stopping;
@@ -43,6 +43,7 @@ const STEP: Duration = Duration::from_millis(50);
 pub struct Batches {
     hall: Arc<Hall>,
     rates: Rates,
+    posters: Posters,
     began: Instant,
     /// Instances whose events failed of late, and until when they are kept apart.
     apart: HashMap<String, Instant>,
@@ -68,6 +69,7 @@ impl Batches {
         Self {
             hall,
             rates: Rates::default(),
+            posters: Posters::default(),
             began: Instant::now(),
             apart: HashMap::new(),
             said_too_large: HashSet::new(),
@@ -82,8 +84,10 @@ impl Batches {
         std::mem::take(&mut self.is_in_doubt)
     }
 
-    pub fn expect_doubt(&mut self) {
+    /// The settings were read again.
+    pub fn settings_changed(&mut self) {
         self.is_in_doubt = true;
+        self.posters.forget();
     }
 
     /// Stores what has arrived; whether anything had.
@@ -117,7 +121,8 @@ impl Batches {
                 posts.iter().map(|post| post.payload.envelope.instance.as_str()).collect();
             let instances: Vec<&str> = instances.into_iter().collect();
             let (tenants, kept) = tenants::with_credentials(&instances, &settings::behaviour())?;
-            admitted = self.admit(waiting.take().unwrap_or_default(), &posters::of(kept));
+            let mut posters = self.posters.of(kept, began);
+            admitted = self.admit(waiting.take().unwrap_or_default(), &mut posters, began);
             let now = store_transaction::now();
             stored_well(intake::ingest_all_with(&tenants, &admitted.payloads, now))
         });
@@ -142,11 +147,17 @@ impl Batches {
     }
 
     /// Who may post is let through; the others have their answer.
-    fn admit(&mut self, posts: Vec<Post>, posters: &HashMap<String, Poster>) -> Admitted {
+    fn admit(
+        &mut self,
+        posts: Vec<Post>,
+        posters: &mut HashMap<String, Poster>,
+        began: Instant,
+    ) -> Admitted {
         let mut admitted = Admitted::default();
         let rate = self.hall.rules().limits.webhook_rate;
         for Post { payload, ticket } in posts {
-            match self.may_post(&payload.envelope.instance, &ticket, posters, rate) {
+            let instance = &payload.envelope.instance;
+            match self.may_post(instance, &ticket, posters.get_mut(instance), rate, began) {
                 Ok(()) => {
                     admitted.payloads.push(payload);
                     admitted.tickets.push(ticket);
@@ -161,16 +172,26 @@ impl Batches {
         &mut self,
         instance: &str,
         ticket: &Ticket,
-        posters: &HashMap<String, Poster>,
+        poster: Option<&mut Poster>,
         rate: u32,
+        began: Instant,
     ) -> std::result::Result<(), Refusal> {
-        let Some(Poster { tenant_id, accepted, troubles }) = posters.get(instance) else {
+        let Some(poster) = poster else {
             refusals::count(None, Reason::UnknownInstance);
             return Err(Refusal::UnknownInstance);
         };
         let now = store_transaction::now();
-        let checked =
-            credentials::check(&ticket.presented, accepted, settings::require_secret(), now);
+        let check = |poster: &Poster| {
+            let (presented, accepted) = (&ticket.presented, &poster.accepted);
+            credentials::check(presented, accepted, settings::require_secret(), now)
+        };
+        let mut checked = check(poster);
+        if checked.is_err_and(|because| because != RefusedBecause::NoSecret)
+            && self.posters.read_again(poster, began)
+        {
+            checked = check(poster);
+        }
+        let Poster { tenant_id, accepted, troubles, .. } = &*poster;
         if let Err(because) = checked {
             if because != RefusedBecause::NoSecret && !troubles.is_empty() {
                 self.say_of_secrets(*tenant_id, instance, troubles);
@@ -283,7 +304,10 @@ impl Batches {
             turned_away.iter().filter_map(|one| one.instance.as_ref()).collect();
         let instances: Vec<String> = instances.into_iter().cloned().collect();
         // Counting is not worth an error.
-        let posters = transaction(|| tenants::accepted_credentials(&instances)).map(posters::of);
+        let posters = transaction(|| {
+            let kept = tenants::accepted_credentials(&instances)?;
+            Ok(self.posters.of(kept, Instant::now()))
+        });
         let posters = posters.unwrap_or_default();
         for turned_away in turned_away {
             self.count(&turned_away, &posters);

@@ -18,14 +18,14 @@ use super::state::Noted;
 use super::stopping;
 use crate::process::guarded::transaction;
 use crate::process::{
-    Sleep, activity, install_signal_handlers_with, memory, pin_before_connecting, pin_settings,
+    Sleep, activity, install_signal_handlers_with, memory, most_sockets, pin_before_connecting,
+    pin_settings,
 };
 use crate::secrets;
 use crate::server_log::log;
 use crate::settings::{self, FrontDoor};
 use crate::store::extension::{self, Presence};
 use crate::worker::board::{Status, board};
-use crate::worker::most_open_files;
 
 /// How often the extension is looked for, and a failed attempt to listen is repeated.
 const LOOK: Duration = Duration::from_secs(5);
@@ -160,7 +160,7 @@ impl Listener {
             unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) }
             self.front_door = settings::front_door();
             self.hall.set_rules(rules_of(&self.front_door));
-            self.batches.expect_doubt();
+            self.batches.settings_changed();
         }
     }
 
@@ -239,7 +239,7 @@ fn address_of(listen: &str) -> std::io::Result<SocketAddr> {
 /// The settings as the threads go by them. What cannot be read is said, and counts as not given.
 fn rules_of(front_door: &FrontDoor) -> Rules {
     let mut limits = front_door.limits.clone();
-    limits.max_clients = most_open_files(limits.max_clients);
+    limits.max_clients = most_sockets(limits.max_clients);
     let trusted = TrustedProxies::parse(&limits.trusted_proxies).unwrap_or_else(|part| {
         warning!("whaply: whaply.trusted_proxies: \"{part}\" is no address and no network");
         TrustedProxies::default()

@@ -14,7 +14,7 @@ const TOO_OLD: &str = "too old when the tenant was adopted";
 /// Makes this database the home of every tenant; how many were not at home before. What a call was
 /// on its way for is looked up in Evolution, `settle` after the longest time that a `call` takes.
 pub fn adopt_tenants(default_expiry: Duration, call: Duration, settle: Duration) -> Result<usize> {
-    elsewhere::fail_expired_deliveries(default_expiry)?;
+    elsewhere::fail_expired_deliveries(default_expiry, TOO_OLD)?;
     for id in elsewhere::expired_replies(default_expiry)? {
         give_up(id)?;
     }

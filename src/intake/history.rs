@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::chat;
-use super::message::{TOOK_OVER, facts_of, time_of};
+use super::message::{TOOK_OVER, facts_of, time_of, to_store};
 use super::{commands, consequences};
 use crate::conversation::{
     Action, Command, OwnNames, PauseReason, Sender, WhoSpoke, not_a_person, who_spoke,
@@ -12,7 +12,7 @@ use crate::conversation::{
 use crate::error::Result;
 use crate::store::new_messages::{self, NewMessage};
 use crate::store::tenants::Tenant;
-use crate::store::{Chat, late_echoes, messages, processed_events, sessions};
+use crate::store::{late_echoes, messages, processed_events, sessions};
 use crate::webhook::{Message, Payload};
 
 /// Takes what the business said, each message once.
@@ -73,7 +73,9 @@ fn take_one(
         found.session = chat::create(tenant, &found.chat, message)?;
     }
     let sender = command.map_or(Sender::Owner, |_| Sender::Command);
-    new_messages::store(as_the_owners(&found.chat, message, sender, sent_at))?;
+    // The webhook holds many messages, so that none of them keeps it.
+    let row = to_store(&found.chat, payload, message, sender, sent_at);
+    new_messages::store(NewMessage { raw: None, ..row })?;
     if let Some(command) = command {
         return commands::obey(tenant, &found.chat, command, sent_at, now);
     }
@@ -81,24 +83,4 @@ fn take_one(
     let until = sent_at + tenant.rules.auto_resume_after;
     sessions::pause_by_human(&found.chat, PauseReason::HumanTakeover, until)?;
     consequences::stop_speaking(&found.chat, TOOK_OVER, true)
-}
-
-/// The webhook holds many messages, so that none of them keeps it.
-fn as_the_owners<'a>(
-    chat: &'a Chat,
-    message: &'a Message,
-    sender: Sender,
-    sent_at: DateTime<Utc>,
-) -> NewMessage<'a> {
-    NewMessage {
-        chat,
-        message_id: &message.id,
-        from_me: true,
-        message_type: &message.message_type,
-        text: message.content.text.as_deref(),
-        raw: None,
-        sent_at,
-        sender,
-        status: message.status,
-    }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::chat::{self, Found};
-use super::{Outcome, commands, consequences, greetings, pauses, test_chats};
+use super::{Outcome, commands, consequences, echo, greetings, pauses, test_chats};
 use crate::conversation::trace::CLOCK_SLACK;
 use crate::conversation::{
     Action, ChatFacts, Decision, OwnNames, PauseReason, Sender, decide, not_a_person,
@@ -29,8 +29,8 @@ const PROVES_THE_LINE_FOR: chrono::Duration = chrono::Duration::seconds(60);
 /// Why a reply ends when somebody of the business has the word.
 pub const TOOK_OVER: &str = "a human of the business took over";
 
-/// Takes one message. Row 3 (duplicates) stands first since it is the cheapest, and again behind
-/// the session's lock, where it is certain.
+/// Takes one message. Whether it came before is looked up first, since that is the cheapest, and again
+/// behind the session's lock, where it is certain.
 pub fn take(
     tenant: &Tenant,
     payload: &Payload,
@@ -158,7 +158,8 @@ pub fn facts_of(
             || is_perhaps_in_flight(message, tenant.id)?);
     let is_ours = from_us
         && (deliveries::by_message_id(tenant.id, &message.id)?
-            || given_up(chat, message, sent_at)?.is_some());
+            || given_up(chat, message, sent_at)?.is_some()
+            || echo::is_of_the_forgotten(chat, message, sent_at)?);
     Ok(ChatFacts {
         is_our_delivery: is_ours,
         send_in_flight,

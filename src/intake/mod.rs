@@ -1,5 +1,9 @@
 //! From a webhook to rows, in one transaction: read what the event needs to know, ask
 //! `conversation/` what it means, write what follows. It decides nothing itself, and holds no SQL.
+//!
+//! `batch` takes any number of webhooks: what is of `plain` chats together, everything else by `single`, as
+//! `message`, `change`, `history` or `line` have it. `chat` and `names` find whose it is; `consequences`,
+//! `pauses`, `commands` and `greetings` are what follows. Without a webhook run `echo`, `upkeep`, `adoption`.
 
 pub mod adoption;
 mod batch;
@@ -30,8 +34,11 @@ use chrono::{DateTime, Utc};
 
 use crate::conversation::Action;
 use crate::error::{Error, Result};
-use crate::store::{chat_aliases, processed_events::Seen, tenants::Tenant};
-use crate::webhook::{self, Payload};
+use crate::store::forgotten::Named;
+use crate::store::processed_events::Seen;
+use crate::store::tenants::Tenant;
+use crate::store::{Chat, chat_aliases};
+use crate::webhook::{Jid, Payload};
 
 /// What was done with an event: the answer of `ingest`.
 #[derive(Clone, Debug)]
@@ -83,12 +90,8 @@ pub fn ingest(payload: &Payload, now: DateTime<Utc>) -> Result<Outcome> {
 
 /// The chat that a person means by a JID, a LID or a phone number in any writing. A chat never
 /// seen has the JID itself as its name.
-pub fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store::Chat> {
-    let jid = webhook::Jid::from_any_writing(writing).ok_or_else(|| Error::InvalidArgument {
-        argument: "chat_id",
-        reason: "it is no JID, LID or phone number".to_owned(),
-        hint: "Give it as in 5511999990001@s.whatsapp.net, or the phone number with its country code.",
-    })?;
+pub fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<Chat> {
+    let jid = read_any_writing(writing)?;
     let names: Vec<String> =
         jid.phone_variants().iter().map(|jid| jid.as_str().to_owned()).collect();
     let mut known = chat_aliases::sessions_of(tenant_id, &names)?;
@@ -98,10 +101,27 @@ pub fn chat_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store
         known = chat_aliases::sessions_of(tenant_id, &names)?;
     }
     let chat_id = known.into_iter().next().unwrap_or_else(|| jid.as_str().to_owned());
-    Ok(crate::store::Chat { tenant_id, chat_id })
+    Ok(Chat { tenant_id, chat_id })
 }
 
 /// The same, with its session locked if it has one.
-pub fn lock_in_any_writing(tenant_id: i32, writing: &str) -> Result<crate::store::Chat> {
+pub fn lock_in_any_writing(tenant_id: i32, writing: &str) -> Result<Chat> {
     chat::lock_under(|| chat_in_any_writing(tenant_id, writing))
+}
+
+fn read_any_writing(writing: &str) -> Result<Jid> {
+    Jid::from_any_writing(writing).ok_or_else(|| Error::InvalidArgument {
+        argument: "chat_id",
+        reason: "it is no JID, LID or phone number".to_owned(),
+        hint: "Give it as in 5511999990001@s.whatsapp.net, or the phone number with its country code.",
+    })
+}
+
+/// Every name that the person may have here, with a session or without one.
+pub fn person_in_any_writing(tenant_id: i32, writing: &str) -> Result<Named> {
+    let jid = read_any_writing(writing)?;
+    let mut names = chat_aliases::connected(tenant_id, &chat::writings(&mut [&jid].into_iter()))?;
+    let jids: Vec<Jid> = names.iter().filter_map(|name| Jid::new(name)).collect();
+    names.extend(chat::writings(&mut jids.iter()));
+    Ok(Named { tenant_id, names: chat_aliases::connected(tenant_id, &names)? })
 }

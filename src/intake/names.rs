@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::chat::writings;
 use crate::error::Result;
 use crate::store::arrivals::{self, Arriving, Named, Standing};
 use crate::store::tenants::Tenant;
 use crate::store::{Chat, chat_aliases};
 use crate::webhook::{Jid, Message};
-
-use super::chat::writings;
 
 /// What a message calls its chat.
 pub struct Calls<'a> {

@@ -46,10 +46,12 @@ pub fn begin(defaults: &Behaviour, now: DateTime<Utc>) -> Result<()> {
 }
 
 /// Resumes silent chats by each tenant's own setting, ends pauses whose time is over, and deletes
-/// events older than `keep_days` (0: none) behind an id; a portion of each.
+/// events older than `keep_days` (0: none) behind an id; a portion of each. Pauses of these sessions do not
+/// end.
 pub fn portion(
     portion: Portion,
     defaults: &Behaviour,
+    but_for: &[i64],
     keep_days: i32,
     events_after: i64,
     now: DateTime<Utc>,
@@ -58,7 +60,7 @@ pub fn portion(
     let default_seconds = defaults.auto_resume_after.num_milliseconds() as f64 / 1e3;
     let silent = resumptions::resume_silent_by_tenant(default_seconds, answers, portion.sessions)?;
     let asked = pauses::all_ended(&silent, defaults, now)?;
-    let over = end_timed_pauses(defaults, Some(portion.sessions), now)?;
+    let over = end_timed_pauses(defaults, Some(portion.sessions), but_for, now)?;
     let mut done = Done {
         resumed: silent.count + over.resumed,
         asked: asked + over.asked,
@@ -74,23 +76,36 @@ pub fn portion(
     Ok(done)
 }
 
-/// Ends the pauses whose time is over, so many at most (None: all).
+/// Ends the pauses whose time is over, so many at most (None: all), but for those of these sessions.
 pub fn end_timed_pauses(
     defaults: &Behaviour,
     at_most: Option<i64>,
+    but_for: &[i64],
     now: DateTime<Utc>,
 ) -> Result<Done> {
-    let over = resumptions::resume_expired(defaults.answer_after_pause, at_most)?;
+    let over = resumptions::resume_expired(defaults.answer_after_pause, at_most, but_for)?;
     let asked = pauses::all_ended(&over, defaults, now)?;
     Ok(Done { resumed: over.count, asked, ..Done::default() })
 }
 
-/// Ends a portion of the pauses whose time is over, where there are any; when the next one is.
-pub fn end_due_pauses(defaults: &Behaviour, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    let next = resumptions::next_pause_end()?;
+/// The same of one session.
+pub fn end_timed_pause(defaults: &Behaviour, session_id: i64, now: DateTime<Utc>) -> Result<()> {
+    let over = resumptions::resume_expired_one(defaults.answer_after_pause, session_id)?;
+    pauses::all_ended(&over, defaults, now)?;
+    Ok(())
+}
+
+/// Ends a portion of the pauses whose time is over, where there are any; when the next one is. Those of
+/// these sessions are left as they are.
+pub fn end_due_pauses(
+    defaults: &Behaviour,
+    but_for: &[i64],
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>> {
+    let next = resumptions::next_pause_end(but_for)?;
     if next.is_none_or(|end| end > now) {
         return Ok(next);
     }
-    end_timed_pauses(defaults, Some(Portion::OF_THE_WORKER.sessions), now)?;
-    resumptions::next_pause_end()
+    end_timed_pauses(defaults, Some(Portion::OF_THE_WORKER.sessions), but_for, now)?;
+    resumptions::next_pause_end(but_for)
 }

@@ -12,7 +12,7 @@ use super::tenants;
 use crate::error::{Error, Result};
 
 /// Stands for the tenants that are yet to come, and for what belongs to none: only who sees all sees it.
-pub const OF_NO_TENANT: i32 = 0;
+const OF_NO_TENANT: i32 = 0;
 
 /// What a caller wants to do with a tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,13 +116,15 @@ impl Caller {
     }
 
     /// What was granted to this role or one whose rights it has. A claim counts for the very role it was
-    /// granted to: whoever only inherits from it may be one that sets the claim itself.
+    /// granted to: whoever only inherits from it may be one that sets the claim itself, and so may it be
+    /// once it can log in.
     fn sight(&self, level: Level) -> Result<Sight> {
         let rows = sql::query(
             "SELECT a.tenant_id, a.claim FROM whaply.access a \
                JOIN pg_catalog.pg_roles r ON r.rolname = a.role_name \
               WHERE a.level = ANY ($2) \
-                AND CASE WHEN a.claim IS NULL THEN pg_catalog.pg_has_role($1, r.oid, 'USAGE') ELSE r.oid = $1 END \
+                AND CASE WHEN a.claim IS NULL THEN pg_catalog.pg_has_role($1, r.oid, 'USAGE') \
+                         ELSE r.oid = $1 AND NOT r.rolcanlogin END \
              UNION ALL \
              SELECT NULL, NULL FROM pg_catalog.pg_class c \
               WHERE c.oid = 'whaply.tenants'::pg_catalog.regclass AND pg_catalog.pg_has_role($1, c.relowner, 'USAGE')",

@@ -4,6 +4,15 @@ use super::Chat;
 use super::sql::{self, per_row};
 use crate::error::Result;
 
+/// Every name of the chat `$2` of the tenant `$1`, to be compared with by `= ANY` or `<> ALL`.
+macro_rules! names_of_chat {
+    () => {
+        "(ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
+                 WHERE a.tenant_id = $1 AND a.chat_id = $2))"
+    };
+}
+pub(super) use names_of_chat;
+
 /// The sessions that these JIDs name, directly or as aliases, oldest first. An alias outranks a
 /// session of the same name: that session was found to be the same chat.
 pub fn sessions_of(tenant_id: i32, jids: &[String]) -> Result<Vec<String>> {
@@ -15,6 +24,25 @@ pub fn sessions_of(tenant_id: i32, jids: &[String]) -> Result<Vec<String>> {
                   FROM unnest($2) AS j (jid)) \
           ORDER BY s.id",
         &[tenant_id.into(), jids.to_vec().into()],
+        |row| row.get(1),
+    )
+}
+
+/// These names, and every one that aliases connect them with, in whatever direction; no session needs to be
+/// left of any.
+pub fn connected(tenant_id: i32, names: &[String]) -> Result<Vec<String>> {
+    sql::query(
+        "WITH RECURSIVE known (name) AS ( \
+             SELECT n.name FROM unnest($2) AS n (name) \
+              UNION \
+             SELECT next.name FROM known CROSS JOIN LATERAL ( \
+                 SELECT a.chat_id::text AS name FROM whaply.chat_aliases a \
+                  WHERE a.tenant_id = $1 AND a.jid = known.name \
+                  UNION ALL \
+                 SELECT a.jid::text FROM whaply.chat_aliases a \
+                  WHERE a.tenant_id = $1 AND a.chat_id = known.name) AS next) \
+         SELECT name FROM known",
+        &[tenant_id.into(), names.to_vec().into()],
         |row| row.get(1),
     )
 }

@@ -4,10 +4,10 @@
 use chrono::{DateTime, Duration, Utc};
 
 use super::sql;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evolution::QrCode;
 use crate::exchange::Secret;
-use crate::said;
+use crate::server_log;
 
 /// An open request, by when something is to be done about it.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +51,9 @@ fn finish(statement: &'static str, args: &[sql::Arg<'_>]) -> Result<()> {
         Ok((id, tenant_id, state, row.find::<String>(4)?, row.get::<String>(5)?))
     })?;
     for (id, tenant_id, state, error, instance_name) in ended {
-        let why = error.map_or(String::new(), |error| format!(": {}", said::own_words(&error)));
-        said::of_tenant(tenant_id, &instance_name, &format!("connect request {id}: {state}{why}"));
+        let why = error.map(|error| format!(": {}", server_log::own_words(&error)));
+        let what = format!("connect request {id}: {state}{}", why.unwrap_or_default());
+        server_log::tenant_changed(tenant_id, &instance_name, &what);
     }
     Ok(())
 }
@@ -68,7 +69,7 @@ pub fn open(tenant_id: i32, webhook_url: &str) -> Result<i64> {
         &[tenant_id.into(), webhook_url.into()],
         |row| row.get(1),
     )?;
-    id.ok_or_else(|| crate::error::Error::Internal("no id for the request".to_owned()))
+    id.ok_or_else(|| Error::Internal("INSERT INTO connect_requests returned no id".to_owned()))
 }
 
 /// Whether an earlier request of this tenant named this URL.

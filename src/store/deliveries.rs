@@ -4,11 +4,12 @@
 use chrono::{DateTime, Utc};
 
 use super::Chat;
+use super::chat_aliases::names_of_chat;
 use super::shares::{Bounds, fair_shares, may_begin};
 use super::sql::{self, Row, went_through_evolution};
 use crate::conversation::Sender;
-use crate::error::Result;
-use crate::said;
+use crate::error::{Error, Result};
+use crate::server_log;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -77,33 +78,9 @@ pub struct Delivery {
 /// The columns that [`read`] reads.
 macro_rules! delivery_columns {
     ($of:literal) => {
-        concat!(
-            $of,
-            "id, ",
-            $of,
-            "tenant_id, ",
-            $of,
-            "chat_id::text, ",
-            $of,
-            "reply_id, ",
-            $of,
-            "kind, ",
-            $of,
-            "part, ",
-            $of,
-            "text, ",
-            $of,
-            "attempt, ",
-            $of,
-            "deferrals, ",
-            $of,
-            "lookups, ",
-            $of,
-            "attempted_at, ",
-            $of,
-            "created_at, ",
-            $of,
-            "due_at"
+        $crate::store::sql::columns_of!(
+            $of: "id", "tenant_id", "chat_id::text", "reply_id", "kind", "part", "text",
+                "attempt", "deferrals", "lookups", "attempted_at", "created_at", "due_at"
         )
     };
 }
@@ -141,9 +118,7 @@ pub fn add(chat: &Chat, reply_id: Option<i64>, kind: Kind, part: i32, text: &str
         ],
         |row| row.get(1),
     )?;
-    id.ok_or_else(|| {
-        crate::error::Error::Internal("INSERT INTO deliveries returned no id".to_owned())
-    })
+    id.ok_or_else(|| Error::Internal("INSERT INTO deliveries returned no id".to_owned()))
 }
 
 /// The chats whose next delivery may be sent now: due, nothing in flight or undecided before it, the
@@ -161,7 +136,7 @@ pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
                                    AND o.state IN ('pending', 'sending', 'uncertain') \
                                    AND (o.state <> 'pending' OR (o.id < q.id AND line.is_open)))"
     );
-    may_begin(MAY_BEGIN, limit, bounds, bounds.at_full_gateways)
+    may_begin(MAY_BEGIN, limit, bounds, bounds.at_full_gateways, bounds.refused_deliveries)
 }
 
 /// The deliveries of unknown end that can be decided now: by a look into Evolution's store that is
@@ -174,7 +149,7 @@ pub fn due_for_lookup(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
            FROM (SELECT d.id, d.tenant_id, d.due_at, \
                         row_number() OVER (PARTITION BY d.tenant_id ORDER BY d.due_at, d.id) AS place \
                    FROM whaply.deliveries d \
-                  WHERE d.state = 'uncertain' \
+                  WHERE d.state = 'uncertain' AND d.id <> ALL ($4) \
                     AND (d.due_at <= clock_timestamp() OR EXISTS ( \
                          SELECT FROM whaply.processed_events e \
                            JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
@@ -186,7 +161,12 @@ pub fn due_for_lookup(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
             AND ranked.place <= $2 AND t.id <> ALL ($3) \
           ORDER BY ranked.due_at, ranked.id LIMIT $1"
         ),
-        &[limit.into(), LOOKUPS_OF_A_TENANT.into(), bounds.at_full_gateways.to_vec().into()],
+        &[
+            limit.into(),
+            LOOKUPS_OF_A_TENANT.into(),
+            bounds.at_full_gateways.to_vec().into(),
+            bounds.refused_deliveries.to_vec().into(),
+        ],
         |row| row.get(1),
     )
 }
@@ -243,8 +223,8 @@ pub fn end(id: i64, how: NotSent, error: &str) -> Result<()> {
 
 fn say(id: i64, whose: Option<(i32, String)>, state: &str, error: &str) {
     if let Some((tenant_id, instance_name)) = whose {
-        let what = format!("delivery {id}: {state}: {}", said::own_words(error));
-        said::of_tenant(tenant_id, &instance_name, &what);
+        let what = format!("delivery {id}: {state}: {}", server_log::own_words(error));
+        server_log::tenant_changed(tenant_id, &instance_name, &what);
     }
 }
 
@@ -336,11 +316,13 @@ pub fn taken_ids(tenant_id: i32, message_ids: &[String]) -> Result<Vec<String>> 
 /// The id of the last message of ours in a chat, under any of its names, that Evolution confirmed.
 pub fn last_confirmed(chat: &Chat) -> Result<Option<String>> {
     sql::query_one(
-        "SELECT message_id::text FROM whaply.deliveries \
+        concat!(
+            "SELECT message_id::text FROM whaply.deliveries \
           WHERE tenant_id = $1 AND state = 'sent' AND message_id IS NOT NULL \
-            AND chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                   WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
-          ORDER BY id DESC LIMIT 1",
+            AND chat_id = ANY ",
+            names_of_chat!(),
+            " ORDER BY id DESC LIMIT 1"
+        ),
         &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
         |row| row.get(1),
     )
@@ -357,13 +339,17 @@ pub fn next_due_at(bounds: Bounds<'_>) -> Result<Option<DateTime<Utc>>> {
            FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id, \
         LATERAL (SELECT coalesce(t.connection_state, 'open') = 'open' AS is_open) AS line \
           WHERE t.home = whaply.home_id() AND t.id <> ALL ($2) \
-            AND d.state IN ('pending', 'uncertain') \
+            AND d.state IN ('pending', 'uncertain') AND d.id <> ALL ($3) \
             AND (line.is_open OR (d.state = 'pending' AND d.kind <> 'operator')) \
             AND NOT EXISTS (SELECT FROM whaply.deliveries o \
                              WHERE o.tenant_id = d.tenant_id AND o.chat_id = d.chat_id AND o.id <> d.id \
                                AND o.state IN ('pending', 'sending', 'uncertain') \
                                AND (o.state <> 'pending' OR (o.id < d.id AND line.is_open)))",
-        &[sql::seconds(bounds.reply_expiry).into(), bounds.at_full_gateways.to_vec().into()],
+        &[
+            sql::seconds(bounds.reply_expiry).into(),
+            bounds.at_full_gateways.to_vec().into(),
+            bounds.refused_deliveries.to_vec().into(),
+        ],
         |row| row.find_time(1),
     )?;
     Ok(next.into_iter().next().flatten())

@@ -18,16 +18,15 @@ pub fn expired_replies(default_expiry: Duration) -> Result<Vec<i64>> {
 }
 
 /// Fails outgoing messages that are too old; how many.
-pub fn fail_expired_deliveries(default_expiry: Duration) -> Result<usize> {
+pub fn fail_expired_deliveries(default_expiry: Duration, why: &str) -> Result<usize> {
     sql::execute(
         "UPDATE whaply.deliveries d \
-            SET state = 'failed', error = 'too old when the tenant was adopted', due_at = NULL, \
-                finished_at = clock_timestamp() \
+            SET state = 'failed', error = $2, due_at = NULL, finished_at = clock_timestamp() \
            FROM whaply.tenants t \
           WHERE t.id = d.tenant_id AND t.home IS DISTINCT FROM whaply.home_id() \
             AND d.state IN ('pending', 'sending', 'uncertain') \
             AND d.created_at < now() - coalesce(t.reply_expiry, make_interval(secs => $1))",
-        &[sql::seconds(default_expiry).into()],
+        &[sql::seconds(default_expiry).into(), why.into()],
     )
 }
 

@@ -1,5 +1,5 @@
-//! The extension itself in this database: whether it is there, and the lock that makes one worker
-//! the only one.
+//! The extension itself in this database: whether it is there and of which version, who its only reply
+//! worker is, and whether that has anything to do.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,11 +10,14 @@ use super::sql;
 use crate::error::{Error, Result};
 use crate::version;
 
-/// How many tables the next statement names.
+/// How many tables [`presence`] looks for.
 const TABLES: usize = 8;
 
-/// "whaply" in ASCII, cut to 48 bits: the advisory lock of the reply worker.
-const WORKER_LOCK: i64 = 0x7768_6170_6c79;
+/// "whaply" in ASCII: the advisory lock of the reply worker.
+const WORKER_LOCK: (u32, u32) = (0x7768, 0x6170_6c79);
+
+/// SQL's own advisory locks are of kind 1 and 2: no session can take this one and keep the worker away.
+const OUT_OF_REACH_OF_SQL: i16 = 3;
 
 /// The version of the tables and functions that this library was made for.
 pub const LIBRARY_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -117,10 +120,20 @@ pub fn database_name() -> Result<String> {
 }
 
 /// Makes this process the reply worker of the database, until it ends; false if another one is.
-pub fn become_the_worker() -> Result<bool> {
+pub fn become_the_worker() -> bool {
+    let tag = pg_sys::LOCKTAG {
+        // SAFETY: reads a global that does not change after the start of the process.
+        locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
+        locktag_field2: WORKER_LOCK.0,
+        locktag_field3: WORKER_LOCK.1,
+        locktag_field4: OUT_OF_REACH_OF_SQL.cast_unsigned(),
+        locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+        locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+    };
+    // SAFETY: on the main thread, in a transaction, which the lock outlives; it waits for nobody.
     let locked =
-        sql::query_one("SELECT pg_try_advisory_lock($1)", &[WORKER_LOCK.into()], |row| row.get(1))?;
-    Ok(locked.unwrap_or(false))
+        unsafe { pg_sys::LockAcquire(&raw const tag, pg_sys::ExclusiveLock as i32, true, true) };
+    locked != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
 }
 
 /// The process that is the reply worker of this database, if one is.
@@ -133,9 +146,14 @@ pub fn worker_pid() -> Result<Option<i32>> {
 pub fn worker_pid_of(database: u32) -> Result<Option<i32>> {
     sql::query_one(
         "SELECT l.pid FROM pg_catalog.pg_locks l \
-          WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.database = $2 \
-            AND (l.classid::bigint << 32 | l.objid::bigint) = $1",
-        &[WORKER_LOCK.into(), pg_sys::Oid::from(database).into()],
+          WHERE l.locktype = 'advisory' AND l.granted AND l.database = $1 \
+            AND l.classid = $2 AND l.objid = $3 AND l.objsubid = $4",
+        &[
+            pg_sys::Oid::from(database).into(),
+            pg_sys::Oid::from(WORKER_LOCK.0).into(),
+            pg_sys::Oid::from(WORKER_LOCK.1).into(),
+            OUT_OF_REACH_OF_SQL.into(),
+        ],
         |row| row.get(1),
     )
 }

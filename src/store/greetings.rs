@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::chat_aliases::names_of_chat;
 use super::{Chat, sql};
 use crate::error::Result;
 
@@ -28,11 +29,14 @@ pub fn chats_with_prompt_words(chat: &Chat, words: &str, seconds: f64) -> Result
 /// Whether a customer wrote in a chat, or we did, at most so many seconds before `at`.
 pub fn follows_promptly(chat: &Chat, at: DateTime<Utc>, seconds: f64) -> Result<bool> {
     Ok(sql::query_one(
-        "SELECT 1 FROM whaply.messages m \
+        concat!(
+            "SELECT 1 FROM whaply.messages m \
           WHERE m.tenant_id = $1 AND m.sender IN ('customer', 'assistant', 'operator') \
             AND m.sent_at BETWEEN $3::timestamptz - make_interval(secs => $4) AND $3 \
-            AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                     WHERE a.tenant_id = $1 AND a.chat_id = $2)) LIMIT 1",
+            AND m.chat_id = ANY ",
+            names_of_chat!(),
+            " LIMIT 1"
+        ),
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),
@@ -51,12 +55,14 @@ pub fn words_promptly_after(
     seconds: f64,
 ) -> Result<Option<String>> {
     sql::query_one(
-        "SELECT m.text FROM whaply.messages m \
+        concat!(
+            "SELECT m.text FROM whaply.messages m \
           WHERE m.tenant_id = $1 AND m.sender = 'owner' AND m.text IS NOT NULL \
             AND m.sent_at BETWEEN $3 AND $3::timestamptz + make_interval(secs => $4) \
-            AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                     WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
-          ORDER BY m.sent_at DESC, m.id DESC LIMIT 1",
+            AND m.chat_id = ANY ",
+            names_of_chat!(),
+            " ORDER BY m.sent_at DESC, m.id DESC LIMIT 1"
+        ),
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),
@@ -82,15 +88,17 @@ pub fn chats_with_words(tenant_id: i32, words: &str) -> Result<Vec<Chat>> {
 /// These words of a chat were a machine's: they took nothing over.
 pub fn were_automatic(chat: &Chat, words: &str) -> Result<()> {
     sql::execute(
-        "WITH machine AS ( \
+        concat!(
+            "WITH machine AS ( \
              UPDATE whaply.messages m SET sender = 'auto_reply' \
               WHERE m.tenant_id = $1 AND m.sender = 'owner' AND md5(m.text) = md5($3) AND m.text = $3 \
-                AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                         WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
-             RETURNING m.message_id) \
+                AND m.chat_id = ANY ",
+            names_of_chat!(),
+            " RETURNING m.message_id) \
          UPDATE whaply.processed_events e SET action_taken = 'ignored_auto_reply' FROM machine \
           WHERE e.tenant_id = $1 AND e.message_id = machine.message_id AND e.event_type = 'messages.upsert' \
-            AND e.action_taken = 'paused'",
+            AND e.action_taken = 'paused'"
+        ),
         &[chat.tenant_id.into(), chat.chat_id.as_str().into(), words.into()],
     )?;
     Ok(())

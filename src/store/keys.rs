@@ -32,13 +32,18 @@ macro_rules! mask {
     };
 }
 
-/// A column that holds a URL.
+/// A column that holds a URL. Some servers take their key in the query.
 macro_rules! without_password {
     ($column:literal) => {
-        concat!(", regexp_replace(", $column, ", '//[^/?#]*@', '//***@')")
+        concat!(
+            ", regexp_replace(regexp_replace(",
+            $column,
+            ", '//[^/?#]*@', '//***@'), '([?&][^=&#]*=)[^&#]*', E'\\\\1***', 'g')"
+        )
     };
 }
 
+/// The keys of these tenants.
 pub fn masked(tenants: &[i32]) -> Result<Vec<Masked>> {
     sql::query(
         concat!(
@@ -75,6 +80,7 @@ pub struct Codes {
     pub pairing_code: Option<String>,
 }
 
+/// The codes of these tenants' requests.
 pub fn codes(tenants: &[i32]) -> Result<Vec<Codes>> {
     sql::query(
         "SELECT id, qr_code, pairing_code FROM whaply.connect_requests \

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::chat_aliases::names_of_chat;
 use super::deliveries::{self, Delivery, delivery_columns};
 use super::{Chat, sql};
 use crate::error::Result;
@@ -10,10 +11,12 @@ use crate::error::Result;
 /// Whether a call with these words has not ended in this chat.
 pub fn is_in_flight(chat: &Chat, text: &str) -> Result<bool> {
     Ok(sql::query_one(
-        "SELECT 1 FROM whaply.deliveries \
+        concat!(
+            "SELECT 1 FROM whaply.deliveries \
           WHERE tenant_id = $1 AND state IN ('sending', 'uncertain') AND text = $3 \
-            AND chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                      WHERE a.tenant_id = $1 AND a.chat_id = $2))",
+            AND chat_id = ANY ",
+            names_of_chat!()
+        ),
         &[chat.tenant_id.into(), chat.chat_id.as_str().into(), text.into()],
         |row| row.get::<i32>(1),
     )?
@@ -45,9 +48,9 @@ pub fn given_up(
             delivery_columns!(""),
             " FROM whaply.deliveries \
           WHERE tenant_id = $1 AND state = 'failed' AND message_id IS NULL AND text = $3 \
-            AND chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                      WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
-            AND attempted_at BETWEEN $4 AND $5 ORDER BY id DESC LIMIT 1"
+            AND chat_id = ANY ",
+            names_of_chat!(),
+            " AND attempted_at BETWEEN $4 AND $5 ORDER BY id DESC LIMIT 1"
         ),
         &[
             chat.tenant_id.into(),

@@ -142,15 +142,26 @@ fn by_place<T: Copy + Default>(count: usize, found: Vec<(i64, T)>) -> Vec<T> {
     places
 }
 
-/// pending -> sending. The caller makes the commit synchronous: after it the requests leave.
+/// pending -> sending. The caller makes the commit synchronous: after it the requests leave. Fails unless all
+/// of them are: one that stays pending would be sent again.
 pub fn begin(ids: &[i64]) -> Result<()> {
-    sql::execute_by_index(
+    let begun = sql::execute_by_index(
         "UPDATE whaply.deliveries d \
             SET state = 'sending', attempt = d.attempt + 1, attempted_at = clock_timestamp(), lookups = 0, error = NULL \
            FROM unnest($1) AS asked (id) WHERE d.id = asked.id",
         &[ids.to_vec().into()],
     )?;
-    Ok(())
+    sql::require_all("deliveries", ids.len(), begun)
+}
+
+/// Those of these deliveries that have not ended, with their tenants.
+pub fn not_ended(ids: &[i64]) -> Result<Vec<(i64, i32)>> {
+    sql::query_by_index(
+        "SELECT d.id, d.tenant_id FROM unnest($1) AS asked (id) JOIN whaply.deliveries d ON d.id = asked.id \
+          WHERE d.state IN ('pending', 'sending', 'uncertain')",
+        &[ids.to_vec().into()],
+        |row| Ok((row.get(1)?, row.get(2)?)),
+    )
 }
 
 /// What Evolution answered to a send.

@@ -118,16 +118,27 @@ pub fn claim_questions(replies: &[&Reply]) -> Result<HashMap<i64, Stamped>> {
     Ok(stamped.into_iter().collect())
 }
 
-/// waiting -> generating. What the customer has asked until now is what the model will see.
+/// waiting -> generating. What the customer has asked until now is what the model will see. Fails unless all
+/// of them are claimed: a model that is asked for a reply nobody holds would be asked for ever.
 pub fn claim(ids: &[i64], lease_until: DateTime<Utc>) -> Result<()> {
-    sql::execute_by_index(
+    let claimed = sql::execute_by_index(
         "UPDATE whaply.replies r \
             SET state = 'generating', attempt = r.attempt + 1, seen = r.wanted, lease_until = $2, \
                 claimed_at = clock_timestamp() \
            FROM unnest($1) AS asked (id) WHERE r.id = asked.id",
         &[ids.to_vec().into(), sql::time(lease_until).into()],
     )?;
-    Ok(())
+    sql::require_all("replies", ids.len(), claimed)
+}
+
+/// Those of these replies that have no answer yet and have not ended, with their tenants.
+pub fn not_answered(ids: &[i64]) -> Result<Vec<(i64, i32)>> {
+    sql::query_by_index(
+        "SELECT r.id, r.tenant_id FROM unnest($1) AS asked (id) JOIN whaply.replies r ON r.id = asked.id \
+          WHERE r.state IN ('waiting', 'generating')",
+        &[ids.to_vec().into()],
+        |row| Ok((row.get(1)?, row.get(2)?)),
+    )
 }
 
 /// The newest messages of the chats of these replies under all their names, at most so many of each,
@@ -193,9 +204,10 @@ pub struct Answer {
     pub note: Option<String>,
 }
 
-/// generating -> sending; the answers are kept, and no other text is generated after this.
+/// generating -> sending; the answers are kept, and no other text is generated after this. Fails unless all of
+/// them are: what stays generating would be answered again.
 pub fn answered(answers: &[Answer]) -> Result<()> {
-    sql::execute_by_index(
+    let kept = sql::execute_by_index(
         "UPDATE whaply.replies r \
             SET state = 'sending', lease_until = NULL, text = a.text, provider = a.provider, model = a.model, \
                 input_tokens = a.input_tokens, output_tokens = a.output_tokens, error = a.note, \
@@ -213,7 +225,7 @@ pub fn answered(answers: &[Answer]) -> Result<()> {
             sql::array(answers.iter().map(|answer| answer.note.clone())),
         ],
     )?;
-    Ok(())
+    sql::require_all("replies", answers.len(), kept)
 }
 
 /// Which questions end with a reply.

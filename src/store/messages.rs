@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::Chat;
+use super::chat_aliases::names_of_chat;
 use super::jsonb::Ready;
 use super::sql::{self, per_row};
 use crate::conversation::Sender;
@@ -240,13 +241,15 @@ pub struct Unclaimed {
 /// back. `first_sent_at` may be that of a question taken back, which then ends with the others.
 pub fn unclaimed_questions(chat: &Chat, since: DateTime<Utc>) -> Result<Option<Unclaimed>> {
     let unclaimed = sql::query_one(
-        "SELECT min(m.sent_at), min(m.created_at) FILTER (WHERE m.deleted_at IS NULL), \
+        concat!(
+            "SELECT min(m.sent_at), min(m.created_at) FILTER (WHERE m.deleted_at IS NULL), \
                 max(m.created_at) FILTER (WHERE m.deleted_at IS NULL) FROM whaply.messages m \
           WHERE m.tenant_id = $1 AND m.sent_at >= $3 AND m.sender = 'customer' AND m.reply_id IS NULL \
             AND (SELECT e.action_taken FROM whaply.processed_events e \
                  WHERE e.tenant_id = $1 AND e.message_id = m.message_id AND e.event_type = 'messages.upsert') = 'ai_queued' \
-            AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                     WHERE a.tenant_id = $1 AND a.chat_id = $2))",
+            AND m.chat_id = ANY ",
+            names_of_chat!()
+        ),
         &[chat.tenant_id.into(), chat.chat_id.as_str().into(), sql::time(since).into()],
         |row| {
             let times = (row.find_time(1)?, row.find_time(2)?, row.find_time(3)?);

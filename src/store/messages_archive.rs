@@ -1,5 +1,7 @@
 //! Table `messages_archive`: the user's own, made on first use here or by their own statement
-//! (`CREATE TABLE messages_archive (LIKE messages INCLUDING ALL)`). No message in it is ever read by whaply.
+//! (`CREATE TABLE messages_archive (LIKE messages INCLUDING ALL)`). One that is there when the extension is made
+//! or updated is opened to whaply_worker by that, any other by the first call of `archive_messages` or
+//! `forget_chat`; until then `health` says so. No message in it is ever read by whaply.
 
 use super::acting_role::{self, Acting};
 use super::sql;
@@ -25,14 +27,7 @@ pub fn open_if_there() -> Result<()> {
 
 fn open() -> Result<()> {
     require_own_archive()?;
-    let is_to_be_granted = acting_role::acting() != Acting::OlderTables
-        && !sql::query_one(
-            "SELECT pg_catalog.has_table_privilege('whaply_worker', 'whaply.messages_archive', 'DELETE')",
-            &[],
-            |row| row.get::<bool>(1),
-        )?
-        .unwrap_or(false);
-    if is_to_be_granted {
+    if acting_role::acting() != Acting::OlderTables && !is_open()? {
         require_right_to_create()?;
         sql::execute(
             "GRANT SELECT, INSERT, UPDATE (raw), DELETE ON TABLE whaply.messages_archive TO whaply_worker",
@@ -74,22 +69,39 @@ fn require_right_to_create() -> Result<()> {
 }
 
 /// Whoever owns a table can put triggers on it, which would run as whaply_worker and read every key.
-fn require_own_archive() -> Result<()> {
+fn is_own() -> Result<bool> {
     let is_own = sql::query_one(
         "SELECT r.rolsuper OR r.oid = m.relowner FROM pg_catalog.pg_class a \
            JOIN pg_catalog.pg_class m ON m.oid = 'whaply.messages'::regclass \
            JOIN pg_catalog.pg_roles r ON r.oid = a.relowner \
-          WHERE a.oid = 'whaply.messages_archive'::regclass",
+          WHERE a.oid = to_regclass('whaply.messages_archive')",
         &[],
-        |row| row.get::<bool>(1),
+        |row| row.get(1),
     )?;
-    if is_own == Some(false) {
+    Ok(is_own.unwrap_or(false))
+}
+
+fn require_own_archive() -> Result<()> {
+    if !is_own()? {
         return Err(Error::NotPossible {
             message: "the owner of messages_archive is not that of messages".to_owned(),
             hint: "ALTER TABLE whaply.messages_archive OWNER TO the owner of whaply.messages, and drop its triggers.",
         });
     }
     Ok(())
+}
+
+/// Whether there is one that whaply_worker may delete from, and nobody else's.
+pub fn is_open() -> Result<bool> {
+    if !is_own()? {
+        return Ok(false);
+    }
+    let is_open = sql::query_one(
+        "SELECT pg_catalog.has_table_privilege('whaply_worker', to_regclass('whaply.messages_archive'), 'DELETE')",
+        &[],
+        |row| row.find(1),
+    )?;
+    Ok(is_open.flatten().unwrap_or(false))
 }
 
 pub fn exists() -> Result<bool> {

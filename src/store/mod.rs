@@ -1,9 +1,9 @@
-//! Every SQL statement of whaply, a file per table: the only place that touches SPI. Nothing here
-//! decides; callers hold the session's lock where a function says so.
+//! Every SQL statement of whaply, a file per table or per question to one: the only place that touches SPI.
+//! Nothing here decides; callers hold the session's lock where a function says so.
 //!
-//! Locks are always taken in this order: tenants, chat_aliases, sessions, messages,
-//! processed_events, replies, deliveries, connect_requests. The row of the session is the lock of its
-//! chat: the state of a reply or delivery only changes under it.
+//! Locks are always taken in this order: tenants, chat_aliases, sessions, messages, processed_events,
+//! replies, deliveries, connect_requests, findings. The row of the session is the lock of its chat: the
+//! state of a reply or delivery only changes under it.
 
 pub mod access;
 pub mod acting_role;
@@ -16,6 +16,7 @@ pub mod deliveries;
 pub mod elsewhere;
 pub mod extension;
 pub mod figures;
+pub mod findings;
 pub mod forgotten;
 pub mod greetings;
 mod jsonb;
@@ -40,6 +41,7 @@ pub mod retention;
 mod server_tests;
 pub mod sessions;
 pub mod shares;
+pub mod sources;
 mod sql;
 pub mod tenants;
 pub mod transaction;

@@ -1,7 +1,10 @@
 //! Table `processed_events`: one row for each (tenant, message, event) that has acted.
 
+use chrono::{DateTime, Utc};
+
 use super::Chat;
 use super::arrivals::Arriving;
+use super::chat_aliases::names_of_chat;
 use super::sql::{self, Row, per_row, went_through_evolution};
 use crate::conversation::Action;
 use crate::error::Result;
@@ -148,10 +151,10 @@ pub struct PendingEcho {
 
 /// The chats with undecided messages and no call in flight any more, under any of their names. A
 /// message to somebody without a session waits for every call of its tenant; its chat is named as the
-/// message names it.
-pub fn chats_with_decidable_echoes() -> Result<Vec<Chat>> {
+/// message names it. Each after its first such event, and but for those whose first is one of these.
+pub fn chats_with_decidable_echoes(but_for: &[i64]) -> Result<Vec<(i64, Chat)>> {
     sql::query(
-        "SELECT DISTINCT e.tenant_id, coalesce(a.chat_id, m.chat_id)::text \
+        "SELECT min(e.id)::bigint, e.tenant_id, coalesce(a.chat_id, m.chat_id)::text \
            FROM whaply.processed_events e \
            JOIN whaply.messages m ON m.tenant_id = e.tenant_id AND m.message_id = e.message_id \
            LEFT JOIN whaply.chat_aliases a ON a.tenant_id = m.tenant_id AND a.jid = m.chat_id \
@@ -164,22 +167,34 @@ pub fn chats_with_decidable_echoes() -> Result<Vec<Chat>> {
                         OR NOT EXISTS (SELECT FROM whaply.sessions s \
                                         WHERE s.tenant_id = m.tenant_id \
                                           AND s.chat_id = coalesce(a.chat_id, m.chat_id)))) \
-          ORDER BY 1, 2",
-        &[],
-        |row| Ok(Chat { tenant_id: row.get(1)?, chat_id: row.get(2)? }),
+          GROUP BY 2, 3 HAVING min(e.id) <> ALL ($1) ORDER BY 2, 3",
+        &[but_for.to_vec().into()],
+        |row| Ok((row.get(1)?, Chat { tenant_id: row.get(2)?, chat_id: row.get(3)? })),
+    )
+}
+
+/// Which of these events are those of undecided messages, with their tenants.
+pub fn are_pending_echoes(ids: &[i64]) -> Result<Vec<(i64, i32)>> {
+    sql::query_by_index(
+        "SELECT e.id::bigint, e.tenant_id FROM unnest($1) AS asked (id) \
+           JOIN whaply.processed_events e ON e.id = asked.id WHERE e.action_taken = 'pending_echo'",
+        &[ids.to_vec().into()],
+        |row| Ok((row.get(1)?, row.get(2)?)),
     )
 }
 
 /// The messages of a chat whose author could not be known while a send was in flight, oldest first.
 pub fn pending_echoes(chat: &Chat) -> Result<Vec<PendingEcho>> {
     sql::query(
-        "SELECT m.raw::text FROM whaply.messages m \
+        concat!(
+            "SELECT m.raw::text FROM whaply.messages m \
           WHERE m.tenant_id = $1 \
             AND m.message_id = ANY (ARRAY(SELECT e.message_id FROM whaply.processed_events e \
                                            WHERE e.tenant_id = $1 AND e.action_taken = 'pending_echo')) \
-            AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                     WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
-          ORDER BY m.sent_at, m.id",
+            AND m.chat_id = ANY ",
+            names_of_chat!(),
+            " ORDER BY m.sent_at, m.id"
+        ),
         &[chat.tenant_id.into(), chat.chat_id.as_str().into()],
         |row| Ok(PendingEcho { raw: row.find(1)?.unwrap_or_default() }),
     )
@@ -187,11 +202,7 @@ pub fn pending_echoes(chat: &Chat) -> Result<Vec<PendingEcho>> {
 
 /// The id of an undecided message that is the echo of this text, sent through Evolution not before
 /// a time. Asked only about a call that ended without an id, when the text is all there is.
-pub fn echo_of(
-    chat: &Chat,
-    text: &str,
-    not_before: chrono::DateTime<chrono::Utc>,
-) -> Result<Option<String>> {
+pub fn echo_of(chat: &Chat, text: &str, not_before: DateTime<Utc>) -> Result<Option<String>> {
     sql::query_one(
         concat!(
             "SELECT m.message_id::text \
@@ -200,9 +211,10 @@ pub fn echo_of(
           WHERE e.tenant_id = $1 AND e.action_taken = 'pending_echo' AND m.text = $3 AND m.sent_at >= $4 AND ",
             went_through_evolution!(),
             " \
-            AND (m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                      WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
-              OR NOT EXISTS (SELECT FROM whaply.sessions s WHERE s.tenant_id = $1 AND s.chat_id = m.chat_id)) \
+            AND (m.chat_id = ANY ",
+            names_of_chat!(),
+            " OR NOT EXISTS ( \
+                   SELECT FROM whaply.sessions s WHERE s.tenant_id = $1 AND s.chat_id = m.chat_id)) \
           ORDER BY m.sent_at, m.id LIMIT 1"
         ),
         &[

@@ -19,13 +19,40 @@ fn read(row: &Row<'_, '_>) -> Result<Recovered> {
     Ok(Recovered { taken, left: (found - taken).max(0) })
 }
 
-/// generating -> waiting, but for what this worker holds itself. No other worker of this database
-/// lives, so that nobody is at work on the rest, whatever their leases say.
-pub fn requeue_orphans(held: &[i64]) -> Result<Recovered> {
+impl Recovered {
+    pub fn and(self, more: Self) -> Self {
+        Self { taken: self.taken + more.taken, left: self.left + more.left }
+    }
+}
+
+/// The replies that [`requeue_orphans`] would take.
+pub fn orphaned_replies(held: &[i64]) -> Result<Vec<i64>> {
+    sql::query(
+        "SELECT r.id FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
+          WHERE t.home = whaply.home_id() AND r.state = 'generating' AND r.id <> ALL ($1) ORDER BY r.id",
+        &[held.to_vec().into()],
+        |row| row.get(1),
+    )
+}
+
+/// The deliveries that [`orphans_to_uncertain`] would take.
+pub fn orphaned_deliveries(held: &[i64]) -> Result<Vec<i64>> {
+    sql::query(
+        "SELECT d.id FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
+          WHERE t.home = whaply.home_id() AND d.state = 'sending' AND d.id <> ALL ($1) ORDER BY d.id",
+        &[held.to_vec().into()],
+        |row| row.get(1),
+    )
+}
+
+/// generating -> waiting, but for what this worker holds itself; all of them, or `only` one. No other
+/// worker of this database lives, so that nobody is at work on the rest, whatever their leases say.
+pub fn requeue_orphans(held: &[i64], only: Option<i64>) -> Result<Recovered> {
     let recovered = sql::query_one(
         "WITH found AS ( \
              SELECT r.id FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
-              WHERE t.home = whaply.home_id() AND r.state = 'generating' AND r.id <> ALL ($1)), \
+              WHERE t.home = whaply.home_id() AND r.state = 'generating' AND r.id <> ALL ($1) \
+                AND ($2 IS NULL OR r.id = $2)), \
          free AS ( \
              SELECT r.id FROM whaply.replies r JOIN found ON found.id = r.id \
               WHERE r.state = 'generating' ORDER BY r.id FOR NO KEY UPDATE OF r SKIP LOCKED), \
@@ -33,19 +60,26 @@ pub fn requeue_orphans(held: &[i64]) -> Result<Recovered> {
              UPDATE whaply.replies r SET state = 'waiting', lease_until = NULL FROM free WHERE r.id = free.id \
              RETURNING r.id) \
          SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM found)",
-        &[held.to_vec().into()],
+        &[held.to_vec().into(), only.into()],
         read,
     )?;
     Ok(recovered.unwrap_or_default())
 }
 
-/// sending -> uncertain, but for the calls that this worker makes itself. Evolution may be at work on
-/// one for as long as the `call` would have lasted: it is asked `settle` after that.
-pub fn orphans_to_uncertain(held: &[i64], call: Duration, settle: Duration) -> Result<Recovered> {
+/// sending -> uncertain, but for the calls that this worker makes itself; all of them, or `only` one.
+/// Evolution may be at work on one for as long as the `call` would have lasted: it is asked `settle`
+/// after that.
+pub fn orphans_to_uncertain(
+    held: &[i64],
+    only: Option<i64>,
+    call: Duration,
+    settle: Duration,
+) -> Result<Recovered> {
     let recovered = sql::query_one(
         "WITH found AS ( \
              SELECT d.id FROM whaply.deliveries d JOIN whaply.tenants t ON t.id = d.tenant_id \
-              WHERE t.home = whaply.home_id() AND d.state = 'sending' AND d.id <> ALL ($1)), \
+              WHERE t.home = whaply.home_id() AND d.state = 'sending' AND d.id <> ALL ($1) \
+                AND ($4 IS NULL OR d.id = $4)), \
          free AS ( \
              SELECT d.id FROM whaply.deliveries d JOIN found ON found.id = d.id \
               WHERE d.state = 'sending' ORDER BY d.id FOR NO KEY UPDATE OF d SKIP LOCKED), \
@@ -56,7 +90,12 @@ pub fn orphans_to_uncertain(held: &[i64], call: Duration, settle: Duration) -> R
                              + make_interval(secs => $3) \
                FROM free WHERE d.id = free.id RETURNING d.id) \
          SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM found)",
-        &[held.to_vec().into(), sql::seconds(call).into(), sql::seconds(settle).into()],
+        &[
+            held.to_vec().into(),
+            sql::seconds(call).into(),
+            sql::seconds(settle).into(),
+            only.into(),
+        ],
         read,
     )?;
     Ok(recovered.unwrap_or_default())

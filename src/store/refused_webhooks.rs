@@ -4,7 +4,7 @@
 use super::sql;
 use crate::error::Result;
 use crate::refusals::Refused;
-use crate::said;
+use crate::server_log;
 
 /// Adds what was counted since the last time; the tenants whose rows somebody holds, which are not
 /// waited for: nothing of theirs is written. A sum begins anew after a day without refusals. What
@@ -49,12 +49,12 @@ pub fn add(refused: &[Refused]) -> Result<Vec<i32>> {
     for (tenant_id, instance_name, reason) in told {
         match (tenant_id, instance_name, reason) {
             (Some(tenant_id), Some(instance_name), Some(reason)) => {
-                said::of_tenant(tenant_id, &instance_name, &refused_now(&reason));
+                server_log::tenant_changed(tenant_id, &instance_name, &refused_now(&reason));
             }
             (Some(tenant_id), ..) => held.push(tenant_id),
             (None, _, reason) => {
                 let reason = refused_now(&reason.unwrap_or_default());
-                said::of_no_tenant(&format!("an unknown instance: {reason}"));
+                server_log::changed(&format!("an unknown instance: {reason}"));
             }
         }
     }

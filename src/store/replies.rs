@@ -9,7 +9,7 @@ use super::shares::{Bounds, fair_shares, may_begin};
 use super::sql::{self, Row};
 use crate::conversation::Action;
 use crate::error::Result;
-use crate::said;
+use crate::server_log;
 use crate::tallies::{self, ReplyEnd};
 
 /// Where an open reply stands.
@@ -59,29 +59,9 @@ pub struct Reply {
 /// The columns that [`read`] reads.
 macro_rules! reply_columns {
     ($of:literal) => {
-        concat!(
-            $of,
-            "id, ",
-            $of,
-            "tenant_id, ",
-            $of,
-            "chat_id::text, ",
-            $of,
-            "state, ",
-            $of,
-            "attempt, ",
-            $of,
-            "deferrals, ",
-            $of,
-            "requeues, ",
-            $of,
-            "wanted, ",
-            $of,
-            "seen, ",
-            $of,
-            "first_sent_at, ",
-            $of,
-            "created_at"
+        $crate::store::sql::columns_of!(
+            $of: "id", "tenant_id", "chat_id::text", "state", "attempt", "deferrals", "requeues",
+                "wanted", "seen", "first_sent_at", "created_at"
         )
     };
 }
@@ -154,7 +134,7 @@ pub fn due(limit: i64, bounds: Bounds<'_>) -> Result<Vec<i64>> {
         in_flight: "generating",
         may_begin: "line.is_open OR q.created_at + line.expiry < clock_timestamp()"
     );
-    may_begin(MAY_BEGIN, limit, bounds, bounds.cooling)
+    may_begin(MAY_BEGIN, limit, bounds, bounds.cooling, bounds.refused_replies)
 }
 
 /// Why a generating reply goes back to the queue.
@@ -221,8 +201,9 @@ pub fn finish(id: i64, end: End, error: Option<&str>) -> Result<()> {
     let Some((tenant_id, instance_name)) = ended else { return Ok(()) };
     tallies::replies_end(end, 1);
     if end == ReplyEnd::Failed {
-        let why = said::own_words(error.unwrap_or("its error says why"));
-        said::of_tenant(tenant_id, &instance_name, &format!("reply {id}: failed: {why}"));
+        let why = server_log::own_words(error.unwrap_or("its error says why"));
+        let what = format!("reply {id}: failed: {why}");
+        server_log::tenant_changed(tenant_id, &instance_name, &what);
     }
     Ok(())
 }
@@ -304,19 +285,21 @@ pub fn next_due_at(bounds: Bounds<'_>) -> Result<Option<DateTime<Utc>>> {
               GROUP BY g.tenant_id, t.max_in_flight HAVING count(*) >= coalesce(t.max_in_flight, $1)) \
          SELECT least( \
              (SELECT r.due_at FROM whaply.replies r JOIN whaply.tenants t ON t.id = r.tenant_id \
-               WHERE r.state = 'waiting' AND t.home = whaply.home_id() AND t.id <> ALL ($3) \
+               WHERE r.state = 'waiting' AND r.id <> ALL ($4) AND t.home = whaply.home_id() AND t.id <> ALL ($3) \
                  AND coalesce(t.connection_state, 'open') = 'open' \
                  AND t.id <> ALL (ARRAY(SELECT f.tenant_id FROM full_tenants f)) \
                ORDER BY r.due_at LIMIT 1), \
              (SELECT min(greatest(r.due_at, r.created_at + make_interval(secs => coalesce( \
                              extract(epoch FROM t.reply_expiry)::float8, $2)))) \
-                FROM whaply.tenants t JOIN whaply.replies r ON r.tenant_id = t.id AND r.state = 'waiting' \
+                FROM whaply.tenants t \
+                JOIN whaply.replies r ON r.tenant_id = t.id AND r.state = 'waiting' AND r.id <> ALL ($4) \
                WHERE t.connection_state <> 'open' AND t.home = whaply.home_id() AND t.id <> ALL ($3) \
                  AND t.id <> ALL (ARRAY(SELECT f.tenant_id FROM full_tenants f))))",
         &[
             bounds.max_in_flight.into(),
             sql::seconds(bounds.reply_expiry).into(),
             bounds.cooling.to_vec().into(),
+            bounds.refused_replies.to_vec().into(),
         ],
         |row| row.find_time(1),
     )?;

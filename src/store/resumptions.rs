@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Chat;
 use super::sql;
 use crate::error::Result;
-use crate::said;
+use crate::server_log;
 
 /// What a statement has resumed.
 pub struct Resumed {
@@ -46,7 +46,7 @@ fn resumed(sql: &'static str, args: &[sql::Arg<'_>]) -> Result<Resumed> {
     for (count, tenant_id, (_, instance_name)) in &rows {
         if let Some(instance_name) = instance_name {
             let what = format!("{count} chats: resumed");
-            said::of_tenant(*tenant_id, instance_name, &what);
+            server_log::tenant_changed(*tenant_id, instance_name, &what);
         }
     }
     Ok(Resumed {
@@ -104,26 +104,60 @@ pub fn resume_silent_by_tenant(seconds: f64, answers: bool, at_most: i64) -> Res
     )
 }
 
-/// Resumes where the pause had an end and it has passed, so many chats at most (None: all).
-pub fn resume_expired(answers: bool, at_most: Option<i64>) -> Result<Resumed> {
+/// Resumes where the pause had an end and it has passed, so many chats at most (None: all), but for these
+/// sessions.
+pub fn resume_expired(answers: bool, at_most: Option<i64>, but_for: &[i64]) -> Result<Resumed> {
     resumed(
         resume_where!(
             "$1",
-            "whaply.sessions s WHERE s.is_paused AND s.paused_until <= clock_timestamp()",
+            "whaply.sessions s WHERE s.is_paused AND s.paused_until <= clock_timestamp() AND s.id <> ALL ($3)",
             "ORDER BY s.paused_until LIMIT $2 FOR NO KEY UPDATE OF s SKIP LOCKED"
         ),
-        &[answers.into(), at_most.into()],
+        &[answers.into(), at_most.into(), but_for.to_vec().into()],
     )
 }
 
-/// When the next pause with an end is over, of the tenants of this database.
-pub fn next_pause_end() -> Result<Option<DateTime<Utc>>> {
+/// The same of one session, if its pause is over.
+pub fn resume_expired_one(answers: bool, session_id: i64) -> Result<Resumed> {
+    resumed(
+        resume_where!(
+            "$1",
+            "whaply.sessions s WHERE s.id = $2 AND s.is_paused AND s.paused_until <= clock_timestamp()",
+            "FOR NO KEY UPDATE OF s SKIP LOCKED"
+        ),
+        &[answers.into(), session_id.into()],
+    )
+}
+
+/// When the next pause with an end is over, of the tenants of this database, but for these sessions.
+pub fn next_pause_end(but_for: &[i64]) -> Result<Option<DateTime<Utc>>> {
     let next = sql::query_one(
         "SELECT s.paused_until FROM whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id \
-          WHERE s.is_paused AND s.paused_until IS NOT NULL AND t.home = whaply.home_id() \
+          WHERE s.is_paused AND s.paused_until IS NOT NULL AND t.home = whaply.home_id() AND s.id <> ALL ($1) \
           ORDER BY s.paused_until LIMIT 1",
-        &[],
+        &[but_for.to_vec().into()],
         |row| row.find_time(1),
     )?;
     Ok(next.flatten())
+}
+
+/// Sessions whose pauses are over, but for these, so many at most.
+pub fn expired(at_most: i64, but_for: &[i64]) -> Result<Vec<i64>> {
+    sql::query_by_index(
+        "SELECT s.id::bigint FROM whaply.sessions s \
+          WHERE s.is_paused AND s.paused_until <= clock_timestamp() AND s.id <> ALL ($2) \
+          ORDER BY s.paused_until LIMIT $1",
+        &[at_most.into(), but_for.to_vec().into()],
+        |row| row.get(1),
+    )
+}
+
+/// Which of these sessions' pauses are over, with their tenants.
+pub fn are_expired(ids: &[i64]) -> Result<Vec<(i64, i32)>> {
+    sql::query_by_index(
+        "SELECT s.id::bigint, s.tenant_id FROM unnest($1) AS asked (id) JOIN whaply.sessions s ON s.id = asked.id \
+          WHERE s.is_paused AND s.paused_until <= clock_timestamp()",
+        &[ids.to_vec().into()],
+        |row| Ok((row.get(1)?, row.get(2)?)),
+    )
 }

@@ -101,6 +101,8 @@ mod tests {
             reply_expiry: chrono::Duration::hours(1),
             cooling: &[],
             at_full_gateways: &[],
+            refused_replies: &[],
+            refused_deliveries: &[],
         };
         assert!(replies::next_due_at(bounds).unwrap().is_none());
         assert!(!has_transaction_id());
@@ -206,14 +208,17 @@ mod tests {
         let chat = chat();
         let held = questions::open(&chat, Utc::now(), Utc::now()).unwrap();
         many_replies::claim(&[held], Utc::now()).unwrap();
-        assert_eq!(recovery::requeue_orphans(&[held]).unwrap(), Recovered { taken: 0, left: 0 });
-        assert_eq!(recovery::requeue_orphans(&[]).unwrap(), Recovered { taken: 1, left: 0 });
+        assert_eq!(
+            recovery::requeue_orphans(&[held], None).unwrap(),
+            Recovered { taken: 0, left: 0 }
+        );
+        assert_eq!(recovery::requeue_orphans(&[], None).unwrap(), Recovered { taken: 1, left: 0 });
         let delivery = deliveries::add(&chat, None, Kind::Reply, 1, "Custa 40").unwrap();
         many_deliveries::begin(&[delivery]).unwrap();
         let second = chrono::Duration::seconds(1);
-        let kept = recovery::orphans_to_uncertain(&[delivery], second, second).unwrap();
+        let kept = recovery::orphans_to_uncertain(&[delivery], None, second, second).unwrap();
         assert_eq!(kept, Recovered { taken: 0, left: 0 });
-        let taken = recovery::orphans_to_uncertain(&[], second, second).unwrap();
+        let taken = recovery::orphans_to_uncertain(&[], None, second, second).unwrap();
         assert_eq!(taken, Recovered { taken: 1, left: 0 });
     }
 

@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use super::Chat;
+use super::chat_aliases::names_of_chat;
 use super::sql::{self, Row};
 use crate::conversation::PauseReason;
 use crate::error::Result;
-use crate::said;
+use crate::server_log;
 
 /// A session, read under its lock.
 #[derive(Clone, Debug)]
@@ -61,26 +62,14 @@ macro_rules! session_columns {
     };
     ($of:literal) => {
         concat!(
-            $of,
-            "tenant_id, ",
-            $of,
-            "chat_id::text, ",
-            $of,
-            "is_paused, ",
-            $of,
-            "pause_reason::text, ",
-            $of,
-            "reply_jid::text, ",
-            $of,
-            "contact_name, ",
-            $of,
-            "is_paused AND coalesce(",
+            $crate::store::sql::columns_of!(
+                $of: "tenant_id", "chat_id::text", "is_paused", "pause_reason::text", "reply_jid::text",
+                    "contact_name", "is_paused"
+            ),
+            " AND coalesce(",
             $of,
             "paused_until <= clock_timestamp(), false), ",
-            $of,
-            "last_human_at, ",
-            $of,
-            "steered_at"
+            $crate::store::sql::columns_of!($of: "last_human_at", "steered_at")
         )
     };
 }
@@ -231,11 +220,13 @@ pub fn customer_has_written(chat: &Chat) -> Result<bool> {
 /// a takeover without a human in the last `auto_resume_after` ends. Whether it did.
 pub fn forget_machine(chat: &Chat, auto_resume_after: chrono::Duration) -> Result<bool> {
     let lifted = sql::query_one(
-        "WITH human AS ( \
+        concat!(
+            "WITH human AS ( \
              SELECT max(m.sent_at) AS spoke_at FROM whaply.messages m \
               WHERE m.tenant_id = $1 AND m.sender IN ('owner', 'other') \
-                AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                         WHERE a.tenant_id = $1 AND a.chat_id = $2))), \
+                AND m.chat_id = ANY ",
+            names_of_chat!(),
+            "), \
          before AS ( \
              SELECT s.id, s.is_paused AND s.pause_reason = 'human_takeover' AND s.paused_until IS NULL \
                     AND coalesce(human.spoke_at < clock_timestamp() - make_interval(secs => $3), true) AS lifts \
@@ -245,7 +236,8 @@ pub fn forget_machine(chat: &Chat, auto_resume_after: chrono::Duration) -> Resul
                 pause_reason = CASE WHEN before.lifts THEN NULL ELSE s.pause_reason END, \
                 updated_at = clock_timestamp() \
            FROM before, human WHERE s.id = before.id \
-         RETURNING before.lifts",
+         RETURNING before.lifts"
+        ),
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),
@@ -309,12 +301,13 @@ pub fn resume(chat: &Chat) -> Result<bool> {
         |row| row.get::<String>(1),
     )?;
     if let Some(instance_name) = &changed {
-        said::of_tenant(chat.tenant_id, instance_name, &format!("chat {}: resumed", chat.chat_id));
+        let what = format!("chat {}: resumed", chat.chat_id);
+        server_log::tenant_changed(chat.tenant_id, instance_name, &what);
     }
     Ok(changed.is_some())
 }
 
 fn say_paused(chat: &Chat, instance_name: &str, reason: &str) {
     let what = format!("chat {}: paused: {reason}", chat.chat_id);
-    said::of_tenant(chat.tenant_id, instance_name, &what);
+    server_log::tenant_changed(chat.tenant_id, instance_name, &what);
 }

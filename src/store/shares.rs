@@ -20,6 +20,9 @@ pub struct Bounds<'a> {
     pub cooling: &'a [i32],
     /// Tenants whose Evolution has its share of calls.
     pub at_full_gateways: &'a [i32],
+    /// What PostgreSQL has refused to let begin, while it is left aside.
+    pub refused_replies: &'a [i64],
+    pub refused_deliveries: &'a [i64],
 }
 
 /// The statement for [`may_begin`]. `$may_begin` is a condition on the row `q` of the queue and on
@@ -41,7 +44,7 @@ macro_rules! fair_shares {
                     row_number() OVER (PARTITION BY q.tenant_id ORDER BY q.due_at, q.id) AS place \
                FROM shares line JOIN ", $table, " q \
                  ON q.tenant_id = line.tenant_id AND q.state = '", $waiting, "' AND q.due_at <= $6 \
-              WHERE line.most > 0 AND (", $may_begin, ")), \
+              WHERE line.most > 0 AND q.id <> ALL ($7) AND (", $may_begin, ")), \
          free AS ( \
              SELECT ranked.* FROM ranked \
                JOIN whaply.sessions s ON s.tenant_id = ranked.tenant_id AND s.chat_id = ranked.chat_id \
@@ -58,13 +61,14 @@ macro_rules! fair_shares {
 pub(super) use fair_shares;
 
 /// The ids that `statement`, made by [`fair_shares!`], lists: at most `limit`, and of each tenant what is
-/// left of its share; those of `passed_over` get none. Locks their sessions; what somebody else holds is
-/// passed over before the share is counted.
+/// left of its share; those of `passed_over` get none, and what is `refused` is not looked at. Locks their
+/// sessions; what somebody else holds is passed over before the share is counted.
 pub(super) fn may_begin(
     statement: &'static str,
     limit: i64,
     bounds: Bounds<'_>,
     passed_over: &[i32],
+    refused: &[i64],
 ) -> Result<Vec<i64>> {
     let args = [
         limit.into(),
@@ -73,6 +77,7 @@ pub(super) fn may_begin(
         passed_over.to_vec().into(),
         HELD_CHATS.into(),
         sql::time(Utc::now()).into(),
+        refused.to_vec().into(),
     ];
     sql::query_by_index(statement, &args, |row| row.get(1))
 }

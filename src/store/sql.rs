@@ -182,6 +182,14 @@ macro_rules! list {
 }
 pub(super) use list;
 
+/// Names of columns with commas between them, each behind `of`, which is a table's alias and a dot.
+macro_rules! columns_of {
+    ($of:literal: $first:literal $(, $more:literal)*) => {
+        concat!($of, $first $(, ", ", $of, $more)*)
+    };
+}
+pub(super) use columns_of;
+
 impl PerRow {
     /// The writing for these things.
     pub fn of<T>(&self, things: &[T]) -> &'static str {
@@ -200,6 +208,18 @@ pub fn column<'t, T, V: IntoDatum>(things: &'t [T], value: impl Fn(&'t T) -> V) 
 /// A parameter that is an array.
 pub fn array<T: IntoDatum>(values: impl Iterator<Item = T>) -> Arg<'static> {
     values.collect::<Vec<T>>().into()
+}
+
+/// Refuses to go on where a statement has changed fewer rows than it named, all of them locked: somebody's
+/// trigger or policy keeps a row as it is, and says nothing.
+pub fn require_all(table: &str, named: usize, changed: usize) -> Result<()> {
+    if changed == named {
+        return Ok(());
+    }
+    let kept = named.saturating_sub(changed);
+    Err(Error::Internal(format!(
+        "{kept} of {named} rows of whaply.{table} stayed as they are: a trigger or a policy keeps them"
+    )))
 }
 
 /// Of what was asked for, each once, which came back: a statement passes some over, but keeps the order.

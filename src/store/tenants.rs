@@ -11,7 +11,7 @@ use crate::conversation::{
 use crate::credentials::{Accepted, FormerSecret, Kept};
 use crate::error::Result;
 use crate::exchange::Secret;
-use crate::said;
+use crate::server_log;
 use crate::settings::Behaviour;
 use crate::webhook::Jid;
 
@@ -111,7 +111,7 @@ pub fn by_id(id: i32, defaults: &Behaviour) -> Result<Option<Tenant>> {
     sql::query_one(select_tenant!("id = $1"), &[id.into()], |row| read_tenant(row, defaults))
 }
 
-pub(super) fn read_tenant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Tenant> {
+fn read_tenant(row: &Row<'_, '_>, defaults: &Behaviour) -> Result<Tenant> {
     let on_other_sender = row.find::<String>(6)?.and_then(|text| OnOtherSender::from_column(&text));
     let on_unverified = row.find::<String>(15)?.and_then(|text| OnUnverified::from_column(&text));
     Ok(Tenant {
@@ -317,7 +317,7 @@ pub fn set_connection_state(tenant_id: i32, state: &str) -> Result<bool> {
         |row| row.get::<String>(1),
     )?;
     if let Some(instance_name) = &moved {
-        said::of_tenant(tenant_id, instance_name, &format!("line: {state}"));
+        server_log::tenant_changed(tenant_id, instance_name, &format!("line: {state}"));
     }
     Ok(moved.is_some())
 }
@@ -333,7 +333,7 @@ pub fn prove_open(tenant_id: i32) -> Result<()> {
         |row| row.get::<String>(1),
     )?;
     if let Some(instance_name) = opened {
-        said::of_tenant(tenant_id, &instance_name, "line: open");
+        server_log::tenant_changed(tenant_id, &instance_name, "line: open");
     }
     Ok(())
 }

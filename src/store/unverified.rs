@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::chat_aliases::names_of_chat;
 use super::{Chat, sql};
 use crate::error::Result;
 
@@ -17,12 +18,14 @@ pub fn claimed_of_the_cloud_api(
     since: DateTime<Utc>,
 ) -> Result<Vec<(String, DateTime<Utc>)>> {
     sql::query(
-        "SELECT m.message_id::text, m.created_at FROM whaply.messages m \
+        concat!(
+            "SELECT m.message_id::text, m.created_at FROM whaply.messages m \
           WHERE m.tenant_id = $1 AND m.sent_at >= $4 AND m.sender = 'customer' AND m.reply_id = $3 \
             AND m.message_id LIKE 'wamid.%' AND m.deleted_at IS NULL \
-            AND m.chat_id = ANY (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                     WHERE a.tenant_id = $1 AND a.chat_id = $2)) \
-          ORDER BY m.id",
+            AND m.chat_id = ANY ",
+            names_of_chat!(),
+            " ORDER BY m.id"
+        ),
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),
@@ -36,12 +39,11 @@ pub fn claimed_of_the_cloud_api(
 /// Whether a customer of the Cloud API wrote in another chat of the tenant so close to `at`.
 pub fn another_customer_wrote(chat: &Chat, at: DateTime<Utc>) -> Result<bool> {
     Ok(sql::query_one(
-        "SELECT 1 FROM whaply.messages m \
+        concat!("SELECT 1 FROM whaply.messages m \
           WHERE m.tenant_id = $1 AND m.sender IN ('customer', 'unverified') AND m.message_id LIKE 'wamid.%' \
             AND m.created_at BETWEEN $3::timestamptz - make_interval(secs => $4) \
                                  AND $3::timestamptz + make_interval(secs => $4) \
-            AND m.chat_id <> ALL (ARRAY(SELECT $2 UNION ALL SELECT a.jid FROM whaply.chat_aliases a \
-                                         WHERE a.tenant_id = $1 AND a.chat_id = $2)) LIMIT 1",
+            AND m.chat_id <> ALL ", names_of_chat!(), " LIMIT 1"),
         &[
             chat.tenant_id.into(),
             chat.chat_id.as_str().into(),

@@ -257,6 +257,11 @@ impl Slot {
         self.wake();
     }
 
+    /// Whether its process went for that reason. Asked once for each end.
+    pub fn take_made_way(&self) -> bool {
+        self.made_way.swap(false, Ordering::AcqRel)
+    }
+
     /// SIGTERM, as `pg_terminate_backend` sends it.
     pub fn terminate(&self) {
         let process = self.process();
@@ -266,12 +271,7 @@ impl Slot {
         }
     }
 
-    /// Whether its process went for that reason. Asked once for each end.
-    pub fn take_made_way(&self) -> bool {
-        self.made_way.swap(false, Ordering::AcqRel)
-    }
-
-    /// The same for a place that no database has for itself: which one it serves. 0: none.
+    /// For the listener's place, which no database has for itself: which one it serves. 0: none.
     pub fn serve(&self, database: u32) {
         self.database.store(database, Ordering::SeqCst);
     }

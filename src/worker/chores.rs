@@ -73,7 +73,8 @@ impl Chores {
 }
 
 impl Due {
-    pub fn run(self) -> Result<Done> {
+    /// Pauses of `but_for`, ids of sessions, do not end.
+    pub fn run(self, but_for: &[i64]) -> Result<Done> {
         let behind = match self {
             Self::Upkeep { behind } => behind,
             Self::Sweep(portion) => return portion.run().map(Done::Sweep),
@@ -83,6 +84,7 @@ impl Due {
             upkeep::begin(&defaults, now)?;
         }
         let (keep_days, after) = (settings::keep_processed_events(), behind.unwrap_or(0));
-        upkeep::portion(Portion::OF_THE_WORKER, &defaults, keep_days, after, now).map(Done::Upkeep)
+        upkeep::portion(Portion::OF_THE_WORKER, &defaults, but_for, keep_days, after, now)
+            .map(Done::Upkeep)
     }
 }

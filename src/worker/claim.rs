@@ -17,7 +17,7 @@ use crate::conversation::{Action, Mode, OnUnverified, PauseReason, prompt};
 use crate::error::Result;
 use crate::intake::consequences;
 use crate::llm::{Model, Prompt, Speaker};
-use crate::said;
+use crate::server_log;
 use crate::store::many_replies::{self, Locked, Stamped};
 use crate::store::messages::HistoryRow;
 use crate::store::replies::{self, End, OpenState, Reply};
@@ -51,7 +51,7 @@ pub fn begin(ids: &[i64], terms: Terms<'_>) -> Result<Vec<Job>> {
         else {
             continue;
         };
-        if may_be_answered(one, assistant, terms.now)? {
+        if may_be_answered(one, assistant, terms)? {
             let contact_name = one.session.contact_name.as_deref();
             candidates.push(Candidate { reply: &one.reply, contact_name, assistant, model });
         }
@@ -69,7 +69,7 @@ pub fn begin(ids: &[i64], terms: Terms<'_>) -> Result<Vec<Job>> {
 }
 
 /// Whether there still is an answer to give; if not, the reply ends, but for one whose line is closed.
-fn may_be_answered(one: &Locked, assistant: &Assistant, now: DateTime<Utc>) -> Result<bool> {
+fn may_be_answered(one: &Locked, assistant: &Assistant, terms: Terms<'_>) -> Result<bool> {
     let reply = &one.reply;
     if one.session.is_paused {
         let why = "the chat was paused when the answer was due";
@@ -80,11 +80,28 @@ fn may_be_answered(one: &Locked, assistant: &Assistant, now: DateTime<Utc>) -> R
         endings::switched_off(reply, why)?;
         return Ok(false);
     }
-    if reply.created_at + assistant.reply_expiry < now {
-        endings::give_up(reply, assistant, "it could not be answered within reply_expiry", now)?;
+    if is_expired(reply, assistant, terms) {
+        endings::give_up(reply, assistant, &terms.why_expired("answered"), terms.now)?;
         return Ok(false);
     }
     Ok(assistant.line_is_open)
+}
+
+fn is_expired(reply: &Reply, assistant: &Assistant, terms: Terms<'_>) -> bool {
+    reply.created_at + assistant.reply_expiry < terms.now
+}
+
+/// PostgreSQL refuses the claim, and what follows from giving it up, too: once its time is over the reply
+/// fails with as little as can be written. Whether it did.
+pub fn end_refused(id: i64, terms: Terms<'_>) -> Result<bool> {
+    let Some(Locked { reply, .. }) = many_replies::lock(&[id])?.pop() else { return Ok(false) };
+    let assistant = tenants::assistant(reply.chat.tenant_id, terms.defaults)?;
+    let is_over = reply.state == OpenState::Waiting
+        && assistant.is_some_and(|assistant| is_expired(&reply, &assistant, terms));
+    if is_over {
+        replies::finish(id, End::Failed, Some(&terms.why_expired("answered")))?;
+    }
+    Ok(is_over)
 }
 
 impl Candidate<'_> {
@@ -212,7 +229,7 @@ fn end_the_loop(
     let until = now + assistant.auto_resume_after;
     sessions::pause(&reply.chat, PauseReason::LoopGuard.as_str(), Some(until))?;
     let what = format!("chat {}: the limit is reached: {why}", reply.chat.chat_id);
-    said::of_tenant(assistant.tenant_id, &assistant.instance_name, &what);
+    server_log::tenant_changed(assistant.tenant_id, &assistant.instance_name, &what);
     consequences::stop_speaking(&reply.chat, &why, false)?;
     Ok(())
 }
@@ -257,9 +274,8 @@ fn prompt_of(one: &Candidate<'_>, history: Vec<HistoryRow>, now: DateTime<Utc>) 
 
 /// The words of the business are one speaker to the model, whoever wrote them.
 fn line(row: HistoryRow) -> prompt::Line {
-    let data =
-        row.raw.as_deref().and_then(|raw| serde_json::from_str::<serde_json::Value>(raw).ok());
-    let note = data.and_then(|payload| webhook::content_of(&payload["data"]).note);
+    let payload = row.raw.as_deref().and_then(webhook::stored);
+    let note = payload.and_then(|payload| webhook::content_of(&payload["data"]).note);
     prompt::Line {
         speaker: if row.from_me { Speaker::Business } else { Speaker::Customer },
         text: row.text,

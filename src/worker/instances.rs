@@ -129,10 +129,13 @@ fn wanted(claimed: &Claimed, timeout: Duration) -> std::result::Result<Box<Wante
     let there = Destination::Tenants(&instance.base_url);
     let secret = secrets::resolve_any("webhook_secret", claimed.webhook_secret.as_ref(), there)?;
     let jwt_key = secrets::resolve_any("webhook_jwt_key", claimed.webhook_jwt_key.as_ref(), there)?;
+    let global_key = source
+        .as_deref()
+        .map_or(Ok(None), |source| secrets::of_setting_to(source, &instance.base_url));
     Ok(Box::new(Wanted {
         webhook: Webhook::new(&claimed.webhook_url, secret.as_ref(), jwt_key.as_ref()),
         instance,
-        global_key: source.as_deref().map_or(Ok(None), secrets::of_setting),
+        global_key,
         timeout,
     }))
 }

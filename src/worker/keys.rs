@@ -19,14 +19,9 @@ pub fn model_of(assistant: &Assistant) -> Result<Model, String> {
             assistant.llm_provider
         )
     })?;
-    let defaults = match provider {
-        Provider::Anthropic => settings::anthropic(),
-        Provider::OpenAi => settings::openai(),
-    };
-    let base_url = assistant.llm_base_url.as_deref().or(defaults.base_url.as_deref());
-    let base_url = base_url.unwrap_or(provider.default_base_url());
+    let defaults = defaults_of(provider);
+    let base_url = server_of_model(assistant, provider, &defaults)?;
     let name = assistant.llm_model.clone().or_else(|| defaults.model.clone());
-    let base_url = parse_url(base_url, "llm_base_url")?;
     Ok(Model {
         provider,
         name: name.unwrap_or_else(|| provider.default_model().to_owned()),
@@ -34,6 +29,36 @@ pub fn model_of(assistant: &Assistant) -> Result<Model, String> {
         api_key: key_of(assistant, &base_url, &defaults)?,
         base_url,
     })
+}
+
+fn defaults_of(provider: Provider) -> ProviderDefaults {
+    match provider {
+        Provider::Anthropic => settings::anthropic(),
+        Provider::OpenAi => settings::openai(),
+    }
+}
+
+fn server_of_model(
+    assistant: &Assistant,
+    provider: Provider,
+    defaults: &ProviderDefaults,
+) -> Result<Url, String> {
+    let base_url = assistant.llm_base_url.as_deref().or(defaults.base_url.as_deref());
+    parse_url(base_url.unwrap_or(provider.default_base_url()), "llm_base_url")
+}
+
+/// Why the tenant's own key cannot be read, or sent to its model. None where something else is wrong, too.
+pub fn trouble_of_model_key(assistant: &Assistant) -> Option<String> {
+    let provider: Provider = assistant.llm_provider.parse().ok()?;
+    let defaults = defaults_of(provider);
+    let base_url = server_of_model(assistant, provider, &defaults).ok()?;
+    key_of(assistant, &base_url, &defaults).err()
+}
+
+/// The same of the key for its instance of Evolution.
+pub fn trouble_of_gateway_key(assistant: &Assistant) -> Option<String> {
+    parse_url(&assistant.evo_server_url, "evo_server_url").ok()?;
+    instance_of(assistant).err()
 }
 
 /// A URL of a setting, or what is wrong with it. The URL itself may hold a password: it is not told.

@@ -9,8 +9,8 @@ use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBa
 use pgrx::prelude::*;
 
 use super::board::{Board, MOST_DATABASES, Status, board};
-use super::guarded::transaction_without_sql;
 use crate::front_door::{Keeper, Known, State};
+use crate::process::guarded::transaction_without_sql;
 use crate::process::{
     Restarts, activity, install_signal_handlers, pin_before_connecting, worker_of,
 };

@@ -1,6 +1,10 @@
 //! The background workers: a launcher, and in each database with the extension one reply worker
 //! that claims, calls models and Evolution on threads, and records. Only the main thread of a
 //! worker touches PostgreSQL; no transaction is ever open across a call.
+//!
+//! The processes: `launcher`, `process`, `register`, `board`, `holds`. A round (`rounds`): what has come back
+//! is written by `results`, as `answers`, `sent`, `lookup`, `line` and `instances` have it; what is `due` is
+//! begun by `claim`, `send`, `lookup`, `line` and `instances`; their `jobs` go to the threads of `pool`.
 
 mod answers;
 pub mod arrivals;
@@ -33,17 +37,16 @@ mod retention;
 mod rounds;
 mod send;
 mod sent;
+mod set_aside;
+mod sources;
 mod standing;
 mod terms;
 mod told;
 mod unverified;
 mod wake;
 
-use crate::process::guarded;
-
 pub use keys::parse_url;
 pub use making_way::make_way;
-pub use pool::most_calls as most_open_files;
 pub use register::{
     at_preload, extension_created, is_preloaded, listening, start, status, stop, wait_at_most,
 };

@@ -35,7 +35,7 @@ pub enum Side {
 
 /// How many calls one server may have at once: half of what the calls to all others leave. However many
 /// servers hang, the next one finds some left; one alone may have half of all.
-pub fn share_of_a_server(threads: usize, with_others: usize) -> usize {
+fn share_of_a_server(threads: usize, with_others: usize) -> usize {
     threads.saturating_sub(with_others).div_ceil(2)
 }
 

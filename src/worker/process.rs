@@ -10,13 +10,14 @@ use pgrx::prelude::*;
 
 use super::board::{Slot, Status, board};
 use super::counted;
-use super::guarded::transaction;
 use super::outgoing;
-use super::pool::{Pool, most_calls};
+use super::pool::Pool;
 use super::rounds::{Next, Rounds};
 use crate::net::{Caller, Limits};
+use crate::process::guarded::transaction;
 use crate::process::{
-    Sleep, activity, install_signal_handlers, memory, pin_before_connecting, pin_settings,
+    Sleep, activity, install_signal_handlers, memory, most_sockets, pin_before_connecting,
+    pin_settings,
 };
 use crate::server_log::log;
 use crate::settings;
@@ -63,7 +64,7 @@ pub extern "C-unwind" fn whaply_reply_worker(database: pg_sys::Datum) {
 fn begin() -> Rounds {
     counted::nothing_is_under_way();
     let limits = settings::worker_limits();
-    let threads = most_calls(limits.threads);
+    let threads = most_sockets(limits.threads);
     if threads < limits.threads {
         log!(
             "whaply: {threads} calls at once instead of whaply.worker_threads: raise the open-file limit"
@@ -166,7 +167,7 @@ fn is_needed() -> bool {
 }
 
 fn become_the_worker() -> bool {
-    transaction(extension::become_the_worker).unwrap_or(false)
+    transaction(|| Ok(extension::become_the_worker())).unwrap_or(false)
 }
 
 fn run(rounds: &mut Rounds) {

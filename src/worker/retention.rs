@@ -22,7 +22,7 @@ const FROM_THE_BEGINNING: Duration = Duration::from_secs(24 * 3_600);
 
 /// What is swept, in this order: what is deleted needs not be cleared first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broom {
+enum Broom {
     Messages,
     Payloads,
     ArchivedMessages,
@@ -101,7 +101,7 @@ impl Portion {
     pub fn run(self) -> Result<Swept> {
         let Self { broom, after_id, days } = self;
         let is_of_the_archive = matches!(broom, Broom::ArchivedMessages | Broom::ArchivedPayloads);
-        if is_of_the_archive && !messages_archive::exists()? {
+        if is_of_the_archive && !messages_archive::is_open()? {
             return Ok(Swept { count: 0, up_to: 0, is_behind: false });
         }
         match broom {

@@ -13,8 +13,7 @@ use super::arrivals::Arrivals;
 use super::chores::Chores;
 use super::claims::Claims;
 use super::cooldowns::Cooldowns;
-use super::due::{self, PassedOver};
-use super::guarded::transaction;
+use super::due::{self, Due, PassedOver};
 use super::instances::InstanceSetUps;
 use super::jobs::{Done, Job};
 use super::line::{Doubts, LineChecks};
@@ -22,16 +21,18 @@ use super::places::{self, Places};
 use super::pool::Pool;
 use super::refused::{self, RefusedPosts};
 use super::results;
+use super::set_aside::{Queue, SetAside};
+use super::sources::Sources;
 use super::standing::Standing;
 use super::terms::Terms;
 use super::told::{self, Told};
 use crate::error::Result;
 use crate::intake::{echo, upkeep};
+use crate::process::guarded::transaction;
 use crate::refusals;
-use crate::server_log::log;
 use crate::settings::{self, WorkerLimits};
 use crate::store::extension::{self, Presence};
-use crate::store::{deliveries, recovery, replies, transaction as commits};
+use crate::store::{deliveries, replies, transaction as commits};
 
 /// What somebody has locked is tried again after this.
 const HELD_RETRY: Duration = Duration::from_millis(50);
@@ -39,11 +40,7 @@ const HELD_RETRY: Duration = Duration::from_millis(50);
 /// Errors that come back each round (a full disk) must not fill the log or the processor.
 const AFTER_AN_ERROR: Duration = Duration::from_secs(1);
 
-/// How often what a worker of before left behind is looked for: a commit that failed may yet have
-/// been one. While somebody holds some of it, more often.
-const RECOVERY_INTERVAL: Duration = Duration::from_secs(10);
-const RECOVERY_RETRY: Duration = Duration::from_secs(1);
-
+mod recovered;
 mod singly;
 
 pub struct Rounds {
@@ -54,6 +51,9 @@ pub struct Rounds {
     cooldowns: Rc<Cooldowns>,
     places: Rc<Places>,
     arrivals: Arrivals,
+    aside: SetAside,
+    /// Results that PostgreSQL refused the last time: they are `aside`.
+    late: Vec<Done>,
     doubts: Rc<Doubts>,
     next_recovery: Instant,
     /// Somebody holds rows of what is to be recovered.
@@ -62,6 +62,7 @@ pub struct Rounds {
     refused_posts: RefusedPosts,
     /// The installation of the extension whose rows the claims name.
     extension: Option<pg_sys::Oid>,
+    sources: Sources,
     told: Told,
     standing: Standing,
 }
@@ -81,6 +82,8 @@ pub enum Next {
 struct Round {
     presence: Presence,
     jobs: Vec<Job>,
+    /// What was refused before: it is due again, and done alone.
+    on_trial: Vec<Due>,
     /// Which of the results that arrived could not be written: their sessions are locked.
     held: HashSet<usize>,
     /// More is due than this round has begun.
@@ -96,6 +99,8 @@ impl Rounds {
         Self {
             places: Rc::new(Places::new(pool.most())),
             arrivals: Arrivals::default(),
+            aside: SetAside::default(),
+            late: Vec::new(),
             pool,
             claims: Claims::default(),
             lines: LineChecks::default(),
@@ -107,6 +112,7 @@ impl Rounds {
             chores: Chores::default(),
             refused_posts: RefusedPosts::default(),
             extension,
+            sources: Sources::default(),
             told: Told::default(),
             standing: Standing::default(),
         }
@@ -121,6 +127,7 @@ impl Rounds {
         if self.pool.go_by(outgoing) {
             self.cooldowns = Rc::default();
         }
+        self.sources.look_now();
     }
 
     pub fn round(&mut self) -> Next {
@@ -134,6 +141,7 @@ impl Rounds {
         self.arrivals.extend(fresh);
         let arrived = self.arrivals.take();
         self.recover(&limits);
+        self.write_late(&limits);
         self.carry_refused_posts();
         match self.run(&arrived, &limits) {
             Ok(round) => self.after(round, arrived, &limits),
@@ -152,10 +160,11 @@ impl Rounds {
         let (lines, known) = (&mut self.lines, self.extension);
         let set_ups = &mut self.instances;
         let (cooldowns, doubts) = (self.cooldowns.as_ref(), self.doubts.as_ref());
-        let places = self.places.as_ref();
+        let (places, aside) = (self.places.as_ref(), &self.aside);
         transaction(|| {
             let now = Utc::now();
-            let terms = Terms { defaults: &defaults, limits, cooldowns, doubts, places, now };
+            let defaults = &defaults;
+            let terms = Terms { defaults, limits, cooldowns, doubts, places, now, refused: None };
             let mut round = Round { presence: extension::presence(known)?, ..Round::default() };
             if round.presence != Presence::Ready {
                 return Ok(round);
@@ -164,20 +173,25 @@ impl Rounds {
                 commits::commit_without_waiting();
             }
             round.held = results::write(arrived, terms)?;
-            echo::settle_all(terms.now)?;
-            round.next_pause_end = upkeep::end_due_pauses(&defaults, terms.now)?;
-            let passed_over = PassedOver::now(cooldowns, places);
-            let due = due::list(free, models, passed_over.bounds(&defaults))?;
+            echo::settle_all(&aside.all_of(Queue::Echoes), terms.now)?;
+            let paused = aside.all_of(Queue::Pauses);
+            round.next_pause_end = upkeep::end_due_pauses(defaults, &paused, terms.now)?;
+            let passed_over = PassedOver::now(cooldowns, places, aside);
+            let due = due::list(free, models, passed_over.bounds(defaults))?;
+            let is_full = due::is_full(&due);
+            let (on_trial, due) = aside.split(due);
+            round.on_trial = on_trial;
+            round.on_trial.extend(aside.without_calls());
             round.jobs = due::begin_all(&due, free, terms)?;
             let left = free.saturating_sub(round.jobs.len());
-            round.jobs.extend(lines.begin_due(left, doubts, places, &defaults, limits)?);
+            round.jobs.extend(lines.begin_due(left, doubts, places, defaults, limits)?);
             let left = free.saturating_sub(round.jobs.len());
             round.jobs.extend(set_ups.begin_due(left, limits)?);
-            let still_passed_over = PassedOver::now(cooldowns, places);
+            let still_passed_over = PassedOver::now(cooldowns, places, aside);
             round.has_more =
-                still_passed_over != passed_over || (due::is_full(&due) && !round.jobs.is_empty());
+                still_passed_over != passed_over || (is_full && !round.jobs.is_empty());
             if !round.has_more && limits.enabled {
-                let bounds = still_passed_over.bounds(&defaults);
+                let bounds = still_passed_over.bounds(defaults);
                 round.next_reply = replies::next_due_at(bounds)?;
                 round.next_delivery = deliveries::next_due_at(bounds)?;
             }
@@ -214,6 +228,9 @@ impl Rounds {
         for job in round.jobs {
             self.start(job);
         }
+        self.begin_each_alone(round.on_trial, limits);
+        self.tell_what_is_refused();
+        self.look_at_sources();
         self.maintain(limits);
         let next_due = round.next_reply.into_iter().chain(round.next_delivery).min();
         self.standing = if limits.enabled {
@@ -256,31 +273,7 @@ impl Rounds {
 
     /// What is under way, and what comes next.
     pub fn standing(&self) -> String {
-        self.standing.explain(self.pool.under_way(), self.claims.unrecorded.len())
-    }
-
-    /// Takes back what no living worker is at work on, without waiting for rows that somebody holds:
-    /// they come next time. It has a clock of its own, since pg_cron may do the chores.
-    fn recover(&mut self, limits: &WorkerLimits) {
-        if self.next_recovery > Instant::now() {
-            return;
-        }
-        let (replies, deliveries) = (self.claims.replies(), self.claims.deliveries());
-        let recovered = self.alone(|_| {
-            let queued = recovery::requeue_orphans(&replies)?;
-            let (call, settle) = (limits.call_time(), limits.settle_time);
-            Ok((queued, recovery::orphans_to_uncertain(&deliveries, call, settle)?))
-        });
-        if let Some((queued, uncertain)) = recovered
-            && queued.taken + uncertain.taken > 0
-        {
-            let (queued, uncertain) = (queued.taken, uncertain.taken);
-            log!("whaply: took back {queued} replies and {uncertain} sends of unknown end");
-        }
-        self.recovery_is_wanted =
-            recovered.is_none_or(|(queued, uncertain)| queued.left + uncertain.left > 0);
-        let wait = if self.recovery_is_wanted { RECOVERY_RETRY } else { RECOVERY_INTERVAL };
-        self.next_recovery = Instant::now() + wait;
+        self.standing.explain(self.pool.under_way(), self.claims.unrecorded.len() + self.late.len())
     }
 
     /// In a transaction of its own. What is not written counts for the next time.
@@ -295,8 +288,15 @@ impl Rounds {
     /// What runs by the clock, in a transaction of its own: nobody's message waits for it.
     fn maintain(&mut self, limits: &WorkerLimits) {
         if let Some(due) = self.chores.take_due(limits) {
-            let done = self.alone(|_| due.run());
+            let done = self.alone(|rounds| due.run(&rounds.aside.all_of(Queue::Pauses)));
             self.chores.ended(due, done);
+        }
+    }
+
+    /// In a transaction of its own, as each of these.
+    fn look_at_sources(&mut self) {
+        if self.sources.take_look() && self.alone(|rounds| rounds.sources.look()).is_none() {
+            self.sources.failed();
         }
     }
 
@@ -329,15 +329,19 @@ impl Rounds {
 
     /// [`Self::alone`] for whoever wants to know why; the error has been reported.
     fn try_alone<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
-        let done = transaction(|| match extension::presence(self.extension)? {
+        self.try_untold(step).inspect_err(|error| self.told.failure(&error.to_string()))
+    }
+
+    /// [`Self::try_alone`] for whoever reports the error, too.
+    fn try_untold<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
+        transaction(|| match extension::presence(self.extension)? {
             Presence::Ready => step(self).map(Some),
             Presence::Locked
             | Presence::OtherVersion
             | Presence::WithoutRole
             | Presence::Replaced
             | Presence::Gone => Ok(None),
-        });
-        done.inspect_err(|error| self.told.failure(&error.to_string()))
+        })
     }
 
     fn until_next(&self, next_due: Option<DateTime<Utc>>, limits: &WorkerLimits) -> Duration {
@@ -355,6 +359,7 @@ impl Rounds {
             self.instances.next_due(),
             self.cooldowns.next_end(),
             self.places.next_look(),
+            self.aside.next_due(),
             self.refused_posts.next_due(),
         ];
         if self.recovery_is_wanted {

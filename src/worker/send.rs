@@ -50,7 +50,7 @@ pub fn begin(ids: &[i64], terms: Terms<'_>) -> Result<Vec<Job>> {
             continue;
         }
         let reply = delivery.reply_id.and_then(|id| replies.get(&id));
-        if !may_be_sent(one, hindrance, reply, assistant, terms.now)? || !assistant.line_is_open {
+        if !may_be_sent(one, hindrance, reply, assistant, terms)? || !assistant.line_is_open {
             continue;
         }
         let instance = match keys::instance_of(assistant) {
@@ -95,9 +95,9 @@ fn may_be_sent(
     hindrance: Hindrance,
     reply: Option<&Reply>,
     assistant: &Assistant,
-    now: DateTime<Utc>,
+    terms: Terms<'_>,
 ) -> Result<bool> {
-    let delivery = &one.delivery;
+    let (delivery, now) = (&one.delivery, terms.now);
     if delivery.kind == Kind::Operator {
         return Ok(true);
     }
@@ -105,8 +105,8 @@ fn may_be_sent(
         silenced(delivery, reply, assistant, silence, now)?;
         return Ok(false);
     }
-    if delivery.created_at + assistant.reply_expiry < now {
-        fail(delivery, assistant, "it could not be sent within reply_expiry", now)?;
+    if is_expired(delivery, assistant, terms) {
+        fail(delivery, assistant, &terms.why_expired("sent"), now)?;
         return Ok(false);
     }
     if hindrance.undecided {
@@ -134,6 +134,29 @@ fn may_be_sent(
         return Ok(false);
     }
     Ok(true)
+}
+
+fn is_expired(delivery: &Delivery, assistant: &Assistant, terms: Terms<'_>) -> bool {
+    delivery.kind != Kind::Operator && delivery.created_at + assistant.reply_expiry < terms.now
+}
+
+/// PostgreSQL refuses to let it be sent, and what follows from giving it up, too: once its time is over it
+/// fails with as little as can be written. Whether it did.
+pub fn end_refused(id: i64, terms: Terms<'_>) -> Result<bool> {
+    let free = many_deliveries::lock(&[id], &["pending"])?;
+    let Some(Held { delivery, .. }) = many_deliveries::held(&free, &["pending"])?.pop() else {
+        return Ok(false);
+    };
+    let assistant = tenants::assistant(delivery.chat.tenant_id, terms.defaults)?;
+    let is_over = assistant.is_some_and(|assistant| is_expired(&delivery, &assistant, terms));
+    if is_over {
+        let why = terms.why_expired("sent");
+        if let Some(reply_id) = delivery.reply_id {
+            replies::finish(reply_id, End::Failed, Some(&why))?;
+        }
+        deliveries::end(id, NotSent::Failed, &why)?;
+    }
+    Ok(is_over)
 }
 
 /// The tenant was switched to a mode in which this is not sent, with this written already.

@@ -17,4 +17,20 @@ pub struct Terms<'a> {
     pub doubts: &'a Doubts,
     pub places: &'a Places,
     pub now: DateTime<Utc>,
+    /// Of one thing that is done alone: why PostgreSQL refused it the last time.
+    pub refused: Option<&'a str>,
 }
+
+impl Terms<'_> {
+    /// What is said of that which waited longer than `reply_expiry`. `what`: "answered", "sent".
+    pub fn why_expired(&self, what: &str) -> String {
+        let late = format!("it could not be {what} within reply_expiry");
+        match self.refused {
+            Some(why) => format!("{late}: {REFUSED}: {why}"),
+            None => late,
+        }
+    }
+}
+
+/// With PostgreSQL's own words after it.
+const REFUSED: &str = "PostgreSQL refused to let it go on";

@@ -7,9 +7,9 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, warning};
 
 use super::cooldowns::Turn;
-use super::guarded::transaction;
 use super::jobs::ReplyClaim;
 use crate::error::Error;
+use crate::process::guarded::transaction;
 use crate::server_log::log;
 use crate::store::extension;
 use crate::version;

@@ -43,63 +43,56 @@ mod tests {
         };
         said.push(id.clone());
         let sent_at = now - random.i64(0..20) - if random.u8(..12) == 0 { 90_000 } else { 0 };
-        let key = key_of(random, customer, &id);
-        let text = json!({"conversation": format!("word {number}")});
-        let (event, data) = match random.u8(..30) {
-            0 => (
-                "connection.update",
-                json!({"state": if random.bool() { "close" } else { "open" }}),
-            ),
-            1 => (
-                "messages.edited",
-                json!({"key": key, "editedMessage": text, "timestampMs": sent_at * 1000}),
-            ),
-            2 => ("messages.delete", key),
-            3 | 4 => (
-                "messages.update",
-                json!({"keyId": id, "remoteJid": customer.phone, "fromMe": true,
-                                               "status": random.choice(["SERVER_ACK", "READ", "DELIVERY_ACK"]).unwrap()}),
-            ),
-            5 | 6 => (
-                "messages.upsert",
-                message(
-                    json!({"remoteJid": customer.phone, "fromMe": true, "id": id,
-                                                    "addressingMode": "pn"}),
-                    text,
-                    sent_at,
-                ),
-            ),
-            7 => (
-                "send.message",
-                message(
-                    json!({"remoteJid": customer.phone, "fromMe": true, "id": id}),
-                    text,
-                    sent_at,
-                ),
-            ),
-            8 | 9 => (
-                "messages.upsert",
-                message(
-                    json!({"remoteJid": "120363000000000001@g.us", "fromMe": false, "id": id}),
-                    text,
-                    sent_at,
-                ),
-            ),
-            10 => (
-                "messages.upsert",
-                message(
-                    key,
-                    json!({"reactionMessage": {"text": "x", "key": {"id": "A"}}}),
-                    sent_at,
-                ),
-            ),
-            11 => ("messages.upsert", message(key, json!({"messageContextInfo": {}}), sent_at)),
-            12 => ("presence.update", json!({})),
-            _ => ("messages.upsert", message(key, text, sent_at)),
-        };
+        let (event, data) = happening(random, customer, &id, number, sent_at);
         let instance = if random.u8(..25) == 0 { "nobody" } else { customer.instance };
         json!({"event": event, "instance": instance, "data": data,
                "sender": "5511988880000@s.whatsapp.net", "apikey": "KEY"})
+    }
+
+    fn happening(
+        random: &mut Rng,
+        customer: &Customer,
+        id: &str,
+        number: usize,
+        sent_at: i64,
+    ) -> (&'static str, Value) {
+        let key = key_of(random, customer, id);
+        let text = json!({"conversation": format!("word {number}")});
+        let ours = json!({"remoteJid": customer.phone, "fromMe": true, "id": id});
+        match random.u8(..30) {
+            0 => ("connection.update", json!({"state": random.choice(["close", "open"]).unwrap()})),
+            1 => {
+                let edit =
+                    json!({"key": key, "editedMessage": text, "timestampMs": sent_at * 1000});
+                ("messages.edited", edit)
+            }
+            2 => ("messages.delete", key),
+            3 | 4 => {
+                let status = random.choice(["SERVER_ACK", "READ", "DELIVERY_ACK"]).unwrap();
+                let jid = &customer.phone;
+                let receipt =
+                    json!({"keyId": id, "remoteJid": jid, "fromMe": true, "status": status});
+                ("messages.update", receipt)
+            }
+            5 | 6 => {
+                let mut typed = ours;
+                typed["addressingMode"] = "pn".into();
+                ("messages.upsert", message(typed, text, sent_at))
+            }
+            7 => ("send.message", message(ours, text, sent_at)),
+            8 | 9 => {
+                let group = "120363000000000001@g.us";
+                let key = json!({"remoteJid": group, "fromMe": false, "id": id});
+                ("messages.upsert", message(key, text, sent_at))
+            }
+            10 => {
+                let reaction = json!({"reactionMessage": {"text": "x", "key": {"id": "A"}}});
+                ("messages.upsert", message(key, reaction, sent_at))
+            }
+            11 => ("messages.upsert", message(key, json!({"messageContextInfo": {}}), sent_at)),
+            12 => ("presence.update", json!({})),
+            _ => ("messages.upsert", message(key, text, sent_at)),
+        }
     }
 
     /// How the customer's chat is called: by the phone, with or without its 9 or its LID, or by the LID.

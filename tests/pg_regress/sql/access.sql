@@ -105,6 +105,12 @@ SELECT code FROM story.error_of($$SELECT whaply.pause_session('outra', '55119999
 SELECT set_config('request.jwt.claims', '{"app_metadata": {"instances": ["loja", "outra", 7]}}', true);
 SELECT instance_name FROM whaply.tenants ORDER BY 1;
 RESET ROLE;
+-- Nor does it see anything once it could log in and choose its claims.
+ALTER ROLE regress_whaply_web LOGIN;
+SET LOCAL ROLE regress_whaply_web;
+SELECT count(*) AS seen FROM whaply.tenants;
+RESET ROLE;
+ALTER ROLE regress_whaply_web NOLOGIN;
 -- Who only inherits from it, and sets the claim itself, sees nothing by it.
 GRANT regress_whaply_web TO regress_whaply_person;
 SET LOCAL ROLE regress_whaply_person;

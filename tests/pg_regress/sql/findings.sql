@@ -56,6 +56,25 @@ SELECT whaply.connect_instance('outra', 'https://db.example.com/webhook') IS NOT
 SELECT severity, instance_name, subject FROM finding;
 DELETE FROM whaply.connect_requests;
 
+-- What the worker has met. What is refused is not told as overdue, too; a former secret goes by itself.
+SELECT action FROM story.tell(story.message('M2', jid => '5511999990003@s.whatsapp.net'));
+UPDATE whaply.replies SET due_at = now() - interval '601 seconds';
+INSERT INTO whaply.findings (tenant_id, subject, object, problem, first_at)
+SELECT tenant_id, 'refused', 'reply ' || id, 'the rule of the house', '2026-01-02 03:04' FROM whaply.replies;
+SELECT severity, instance_name, subject, regexp_replace(problem, 'reply \d+', 'reply ID') AS problem, what_to_do FROM finding;
+INSERT INTO whaply.findings (tenant_id, subject, object, problem, first_at)
+SELECT tenant_id, 'refused', 'delivery 7', 'another rule', '2026-01-02 03:05' FROM whaply.replies;
+SELECT problem FROM finding;
+DELETE FROM whaply.findings;
+DELETE FROM whaply.replies;
+INSERT INTO whaply.findings (tenant_id, subject, object, problem)
+SELECT t.id, 'secret', key.name, key.name || ' names env:KEY, which is not set or empty'
+  FROM whaply.tenants t,
+       unnest('{evo_api_key,llm_api_key,webhook_secret,webhook_secret_before,webhook_jwt_key}'::text[]) AS key (name)
+ WHERE t.instance_name = 'loja';
+SELECT severity, subject, problem, what_to_do FROM finding;
+DELETE FROM whaply.findings;
+
 -- Serial ids end at 2^31 - 1. No ROLLBACK takes a setval back.
 SELECT last_value AS kept, is_called AS kept_called FROM whaply.processed_events_id_seq \gset
 SELECT setval('whaply.processed_events_id_seq', 1073741823) AS below_half;

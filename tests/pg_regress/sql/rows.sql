@@ -3,7 +3,7 @@
 
 BEGIN;
 INSERT INTO whaply.tenants (instance_name, evo_server_url, evo_api_key, llm_api_key, webhook_secret, webhook_jwt_key, mode, home)
-SELECT name, 'http://user:s3cret@127.0.0.1:1', 's3cret', 's3cret', 's3cret', 's3cret', 'off', 'elsewhere'
+SELECT name, 'http://user:s3cret@127.0.0.1:1/?key=s3cret', 's3cret', 's3cret', 's3cret', 's3cret', 'off', 'elsewhere'
   FROM unnest(ARRAY['loja', 'outra']) AS name;
 -- A row of each tenant in each table: of two chats, in the second of which no reply is open.
 CREATE FUNCTION story.chat(instance text, second boolean DEFAULT false) RETURNS text LANGUAGE sql AS $$
@@ -24,6 +24,7 @@ INSERT INTO whaply.deliveries (tenant_id, chat_id, reply_id, kind, text, state)
 SELECT tenant_id, chat_id, id, 'reply', 'text for ' || chat_id, 'uncertain' FROM whaply.replies WHERE state = 'failed';
 INSERT INTO whaply.refused_webhooks (tenant_id, reason, refused) SELECT id, 'wrong_secret', 7 FROM whaply.tenants;
 INSERT INTO whaply.refused_webhooks (reason, refused) VALUES ('too_fast', 9);
+INSERT INTO whaply.findings (tenant_id, subject, object, problem) SELECT id, 'secret', 'llm_api_key', 'not set' FROM whaply.tenants;
 INSERT INTO whaply.connect_requests (tenant_id, webhook_url, state, qr_code, pairing_code)
 SELECT id, 'https://db.example.com/webhook', 'scan_qr', 'code-of-' || instance_name, 'pair-' || instance_name FROM whaply.tenants;
 
