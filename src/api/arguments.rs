@@ -1,5 +1,5 @@
-//! Arguments that pgrx has no fit type for: JSON as the text that was sent. pgrx's own types parse
-//! it, and panic on what PostgreSQL takes and serde_json does not.
+//! Arguments that pgrx has no fit type for, JSON as the text that was sent: pgrx's own types parse it, and
+//! panic on what PostgreSQL takes and serde_json does not. And those that must not be NULL.
 
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::datum::FromDatum;

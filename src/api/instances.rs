@@ -6,8 +6,8 @@ use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 
 use super::arguments::given;
+use super::named::tenant_of;
 use super::or_raise;
-use super::sessions::tenant_of;
 use crate::error::{Error, Result};
 use crate::exchange::Secret;
 use crate::store::access::{Caller, Level};

@@ -32,7 +32,7 @@ fn resume(hours_inactive: Option<f64>) -> Result<i64> {
     let (defaults, now) = (settings::behaviour(), transaction::now());
     let silent = resumptions::resume_silent(hours, defaults.answer_after_pause)?;
     let asked = pauses::all_ended(&silent, &defaults, now)?;
-    let over = upkeep::end_timed_pauses(&defaults, None, now)?;
+    let over = upkeep::end_timed_pauses(&defaults, None, &[], now)?;
     wake_for(asked + over.asked);
     Ok(silent.count + over.resumed)
 }
@@ -72,7 +72,7 @@ fn auto_resume() -> JsonB {
     let keep_days = settings::keep_processed_events();
     let done = or_raise(as_worker(|_| {
         upkeep::begin(&defaults, now)?;
-        upkeep::portion(Portion::OF_A_CALL, &defaults, keep_days, 0, now)
+        upkeep::portion(Portion::OF_A_CALL, &defaults, &[], keep_days, 0, now)
     }));
     wake_for(done.asked);
     JsonB(json!({ "resumed": done.resumed, "deleted_events": done.deleted_events }))

@@ -9,6 +9,7 @@ mod events;
 mod home;
 mod instances;
 mod maintenance;
+mod named;
 mod privacy;
 mod raise;
 mod replies;

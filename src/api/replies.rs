@@ -4,8 +4,8 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
 use super::arguments::given;
+use super::named::tenant_of;
 use super::or_raise;
-use super::sessions::tenant_of;
 use crate::conversation::{Action, PauseReason};
 use crate::error::Result;
 use crate::intake::{consequences, lock_today, pauses};

@@ -3,8 +3,8 @@
 use pgrx::prelude::*;
 
 use super::arguments::given;
+use super::named::locked_chat;
 use super::or_raise;
-use super::sessions::locked_chat;
 use crate::error::{Error, Result};
 use crate::intake::consequences;
 use crate::store::access::Caller;

@@ -5,13 +5,14 @@ use pgrx::datum::Interval;
 use pgrx::prelude::*;
 
 use super::arguments::given;
+use super::named::{locked_chat, tenant_of};
 use super::or_raise;
 use crate::error::{Error, Result};
-use crate::intake::{consequences, lock_in_any_writing, pauses};
+use crate::intake::{consequences, pauses};
 use crate::settings;
 use crate::store::access::{Caller, Level};
 use crate::store::acting_role::as_worker;
-use crate::store::{Chat, resumptions, sessions, tenants, transaction};
+use crate::store::{resumptions, sessions, tenants, transaction};
 use crate::worker;
 
 /// `varchar(100)` of `sessions.pause_reason`.
@@ -91,26 +92,6 @@ fn resume_all(caller: &Caller, instance_name: Option<&str>, reason: Option<&str>
         worker::wake_at_commit();
     }
     Ok(resumed.count)
-}
-
-/// The tenant of an instance, or an error that says how to make one. One that the caller may not do this
-/// with is as unknown to it as one that is not there.
-pub(super) fn tenant_of(caller: &Caller, level: Level, instance_name: Option<&str>) -> Result<i32> {
-    let instance = given(instance_name, "instance_name")?;
-    match tenants::id_of(instance)? {
-        Some(id) if caller.sees(level, id)? => Ok(id),
-        _ => Err(Error::UnknownInstance { instance: instance.to_owned() }),
-    }
-}
-
-/// The chat that a person means, in any writing, with its session locked if it has one.
-pub(super) fn locked_chat(
-    caller: &Caller,
-    instance_name: Option<&str>,
-    chat_id: Option<&str>,
-) -> Result<Chat> {
-    let tenant_id = tenant_of(caller, Level::Operator, instance_name)?;
-    lock_in_any_writing(tenant_id, given(chat_id, "chat_id")?)
 }
 
 /// How long a pause for a time is. A month counts as 30 days, as PostgreSQL itself does where it

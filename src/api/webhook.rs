@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use serde_json::{Value, json};
 
 use super::arguments::{JsonText, given};
-use super::sessions::tenant_of;
+use super::named::tenant_of;
 use super::{events, or_raise};
 use crate::credentials::{self, Accepted, Presented, RefusedBecause};
 use crate::error::{Error, Result};

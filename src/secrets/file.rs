@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 /// No key is longer; a path that was mistyped may be anything.
 const LARGEST: u64 = 64 * 1_024;
 
-/// Reads a file, without the line breaks at its ends. Where a directory is given the file must be in
-/// it once every link is followed: a link in it must not lead out of what was allowed.
+/// Reads a file. Where a directory is given the file must be in it once every link is followed: a link in
+/// it must not lead out of what was allowed.
 pub fn read(path: &str, directory: Option<&str>) -> Result<String, String> {
     let real = directory.map_or_else(|| Ok(PathBuf::from(path)), |root| inside(path, root))?;
     let file = open(&real, directory.is_some()).map_err(cannot_be_read)?;
-    let length = file.metadata().map_err(cannot_be_read)?;
-    if !length.is_file() {
+    if !file.metadata().map_err(cannot_be_read)?.is_file() {
         return Err("the file is no regular file".to_owned());
     }
     let mut bytes = Vec::new();
@@ -23,8 +22,7 @@ pub fn read(path: &str, directory: Option<&str>) -> Result<String, String> {
     if bytes.len() as u64 > LARGEST {
         return Err("the file is larger than 64 KiB: it is no secret".to_owned());
     }
-    let text = String::from_utf8(bytes).map_err(|_| "the file is not in UTF-8".to_owned())?;
-    Ok(text)
+    String::from_utf8(bytes).map_err(|_| "the file is not in UTF-8".to_owned())
 }
 
 fn inside(path: &str, directory: &str) -> Result<PathBuf, String> {
@@ -37,8 +35,8 @@ fn inside(path: &str, directory: &str) -> Result<PathBuf, String> {
 }
 
 /// A pipe must not keep the worker waiting; and what was looked at must not be a link by now.
-fn open(path: &Path, links_are_followed: bool) -> io::Result<File> {
-    let no_links = if links_are_followed { libc::O_NOFOLLOW } else { 0 };
+fn open(path: &Path, has_no_links: bool) -> io::Result<File> {
+    let no_links = if has_no_links { libc::O_NOFOLLOW } else { 0 };
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | no_links).open(path)
 }
 

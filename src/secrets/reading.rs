@@ -1,6 +1,8 @@
 //! Reading a source: the environment and files here, Vault by whoever calls. It touches no table and
 //! no setting, and none of its errors holds a secret.
 
+use url::Url;
+
 use super::file;
 use super::source::{Allowed, Destination, Listed, Malformed, Source};
 use crate::exchange::Secret;
@@ -29,6 +31,21 @@ pub fn of_column(
     let allowed = allowed.map_err(|why| format!("{column} names {source}, {why}"))?;
     let found = read(&allowed, vault).map_err(|why| format!("{column} names {source}: {why}"))?;
     found.ok_or_else(|| format!("{column} names {source}, which is not set or empty"))
+}
+
+/// [`of_setting`] for a server that a tenant's row names: what is listed for other servers only stays from it.
+pub fn of_setting_to(
+    source: &str,
+    server: &Url,
+    listed: impl Fn() -> String,
+    vault: impl Fn(&str) -> Decrypted,
+) -> Result<Option<Secret>, String> {
+    match Source::of(source) {
+        Some(Ok(named)) if Listed::read(&listed()).keeps_from(&named, server) => Err(format!(
+            "the setting names {named}, which whaply.secret_sources lists for other servers only"
+        )),
+        _ => of_setting(source, vault),
+    }
 }
 
 /// The secret that a setting names; None: nothing is there.
@@ -125,6 +142,24 @@ mod tests {
             let error = setting(entered).unwrap_err();
             assert!(!error.contains("sk-ant-secret") && error.contains("env:NAME"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_a_setting_names_goes_to_a_tenants_server_unless_it_is_listed_for_others_only() {
+        let to = |server: &str, listed: &str| {
+            let server = Url::parse(server).unwrap();
+            of_setting_to("env:PATH", &server, || listed.to_owned(), empty_vault)
+        };
+        for listed in
+            ["", "env:PATH", "env:HOME for a.example", "env:PATH for b.example, env:PATH for *"]
+        {
+            assert!(to("https://theirs.example", listed).is_ok(), "{listed}");
+        }
+        let bound = "env:PATH, env:PATH for ours.example, env:PATH for local:8080";
+        assert!(to("https://ours.example/path", bound).is_ok());
+        assert!(to("http://local:8080", bound).is_ok());
+        let error = to("https://theirs.example", bound).unwrap_err();
+        assert!(error.contains("env:PATH") && error.contains("for other servers only"), "{error}");
     }
 
     #[test]

@@ -127,6 +127,13 @@ impl Listed {
             format!("which whaply.secret_sources does not list: add '{missing}' to that setting")
         })
     }
+
+    /// Whether the entries that name servers for this source name others than this one of a tenant's.
+    pub fn keeps_from(&self, source: &Source, server: &Url) -> bool {
+        let bound = |entry: &&Entry| entry.server.is_some() && entry.source.holds(source).is_some();
+        let mut bound = self.0.iter().filter(bound).peekable();
+        bound.peek().is_some() && !bound.any(|entry| entry.reaches(Destination::Tenants(server)))
+    }
 }
 
 impl Entry {
