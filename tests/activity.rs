@@ -1,14 +1,10 @@
 //! What `pg_stat_activity` shows of the processes of whaply: who they are, and what they are about, without
 //! a chat, a text or a key.
 
-use std::time::Duration;
-
 use support::listener::{cluster_with_listener, free_address, wait_until_well};
 use support::{ClusterOptions, PATIENCE, Scene, wait_until};
 
 const MARIA: &str = "5511999990001";
-const LIMIT: Duration = Duration::from_secs(60);
-
 /// What is shown of the process of this type: its application_name, its state, and its query.
 fn shown(scene: &Scene, kind: &str) -> Option<(String, String, String)> {
     let sql = "SELECT coalesce(application_name, ''), coalesce(state, ''), coalesce(query, '')
@@ -20,7 +16,7 @@ fn shown(scene: &Scene, kind: &str) -> Option<(String, String, String)> {
 
 #[track_caller]
 fn wait_for(scene: &Scene, kind: &str, part: &str) -> String {
-    wait_until(part, LIMIT, || match shown(scene, kind) {
+    wait_until(part, PATIENCE, || match shown(scene, kind) {
         Some((_, _, query)) if query.contains(part) => Ok(query),
         other => Err(format!("{other:?}")),
     })
@@ -38,7 +34,7 @@ fn pg_stat_activity_says_who_the_processes_are_and_what_they_are_about() {
     for kind in ["whaply reply worker", "whaply listener", "whaply launcher"] {
         assert_eq!(shown(&scene, kind).map(|shown| shown.0).as_deref(), Some(kind));
     }
-    wait_until("the worker to be idle", LIMIT, || {
+    wait_until("the worker to be idle", PATIENCE, || {
         shown(&scene, "whaply reply worker").is_some_and(|(_, state, _)| state == "idle")
     });
 

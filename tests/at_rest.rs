@@ -1,12 +1,8 @@
 //! What whaply costs a server that has nothing to do: memory, and how often its processes wake. The
 //! figures are printed; `cargo test --test at_rest -- --nocapture` shows them.
 
-use std::time::Duration;
-
 use support::worker::{resident_kib, sleeps_of, wait_for_worker};
-use support::{Cluster, ClusterOptions, Database, Scene, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{Cluster, ClusterOptions, Database, PATIENCE, Scene, wait_until};
 
 /// Far above what is measured, far below what would be worth a worry.
 const MOST_MEMORY_KIB: u64 = 100 * 1024;
@@ -37,14 +33,14 @@ fn a_worker_at_rest_wakes_for_its_poll_and_for_nothing_else() {
     let (worker, launcher) = (wait_for_worker(&scene.db), launcher_pid(&scene.db));
     // One conversation, so that all it ever keeps at rest is there.
     scene.shop.customer_says("5511999990001", "Oi?").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     let rested = last_poll(&scene.db, worker);
-    wait_until("the next poll", LIMIT, || last_poll(&scene.db, worker) > rested);
+    wait_until("the next poll", PATIENCE, || last_poll(&scene.db, worker) > rested);
 
     let start = last_poll(&scene.db, worker);
     let before = [worker, launcher].map(sleeps_of);
-    let polls = wait_until("the polls", LIMIT, || {
+    let polls = wait_until("the polls", PATIENCE, || {
         // They are at least a second apart. Counted by the clock: this may not see each of them.
         let polls = last_poll(&scene.db, worker) - start;
         (polls >= POLLS).then_some(polls as u64)
@@ -62,7 +58,7 @@ fn a_worker_at_rest_is_small() {
     let scene = Scene::start(&cluster, "memory");
     let (worker, launcher) = (wait_for_worker(&scene.db), launcher_pid(&scene.db));
     scene.shop.customer_says("5511999990001", "Oi?").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     for (name, pid) in [("worker", worker), ("launcher", launcher)] {
         let (all, own) = resident_kib(pid);
@@ -80,10 +76,10 @@ fn a_commit_wakes_the_worker_long_before_its_poll() {
     for question in ["Oi?", "Tem alguém?"] {
         let sent = scene.shop.sent().len();
         scene.shop.customer_says("5511999990001", question).delivered();
-        scene.shop.wait_for_sent(sent + 1, LIMIT);
+        scene.shop.wait_for_sent(sent + 1, PATIENCE);
         scene.wait_until_idle();
     }
     let by_hand = "SELECT whaply.send_message('loja-demo', '5511999990001', 'Sou eu')";
     scene.db.execute(by_hand);
-    scene.shop.wait_for_sent(3, LIMIT);
+    scene.shop.wait_for_sent(3, PATIENCE);
 }

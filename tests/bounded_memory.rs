@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use support::backlog::customers_have_asked;
 use support::listener::{
@@ -13,9 +12,8 @@ use support::listener::{
 };
 use support::scene::{SECRET_HEADER, insert_tenant};
 use support::worker::{forget_most_resident, most_resident_kib, resident_kib, wait_for_worker};
-use support::{Cluster, ClusterOptions, Database, wait_until};
+use support::{Cluster, ClusterOptions, Database, PATIENCE, wait_until};
 
-const LIMIT: Duration = Duration::from_secs(60);
 const MIB: usize = 1_024 * 1_024;
 
 /// A process with its libraries, its caches and its buffers, in a debug build.
@@ -81,7 +79,7 @@ fn the_listener_keeps_to_its_memory_however_many_large_bodies_come() {
         let zeros = "0,".repeat(mib * MIB / 2);
         format!(r#"{{"event":"call","instance":"loja","data":[{zeros}0]}}"#).into_bytes()
     };
-    wait_until("the bodies to be gone", LIMIT, || match resident_kib(pid).0 / 1_024 {
+    wait_until("the bodies to be gone", PATIENCE, || match resident_kib(pid).0 / 1_024 {
         left if left < EVERYTHING_ELSE as u64 => Ok(()),
         left => Err(format!("{left} MiB")),
     });
@@ -90,7 +88,7 @@ fn the_listener_keeps_to_its_memory_however_many_large_bodies_come() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                wait_until("the body to be read", LIMIT, || post("wrong", &body).status == 401)
+                wait_until("the body to be read", PATIENCE, || post("wrong", &body).status == 401)
             });
         }
     });
@@ -141,9 +139,11 @@ fn the_worker_keeps_to_its_memory_however_large_the_answers_are() {
     let tenant = insert_tenant(&db, &columns);
     customers_have_asked(&db, tenant, CHATS);
     // Nine of them have room. The others end, and come again.
-    wait_until("answers that find no room", LIMIT, || match BROKEN_OFF.load(Ordering::Relaxed) {
-        broken_off if broken_off > 40 => Ok(()),
-        broken_off => Err(broken_off.to_string()),
+    wait_until("answers that find no room", PATIENCE, || {
+        match BROKEN_OFF.load(Ordering::Relaxed) {
+            broken_off if broken_off > 40 => Ok(()),
+            broken_off => Err(broken_off.to_string()),
+        }
     });
     assert_never_beyond(pid, LARGE_ANSWERS + EVERYTHING_ELSE);
 }

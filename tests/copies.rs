@@ -1,17 +1,14 @@
 //! A dump of a running database, restored elsewhere: every row comes back, and the copy stays silent
 //! until it is told that it is the one. Two assistants in one chat would be worse than none.
 
-use std::time::Duration;
-
 use support::copies::{answer_for_a_tenant_of_its_own, served_elsewhere};
 use support::every_row::{assert_same_contents, contents};
 use support::scene::webhook_of;
 use support::worker::wait_for_worker;
 use support::{
-    Cluster, ClusterOptions, Database, Gate, Relay, Scene, SendBehaviour, StopMode, wait_until,
+    Cluster, ClusterOptions, Database, Gate, PATIENCE, Relay, Scene, SendBehaviour, StopMode,
+    wait_until,
 };
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 const ANSWERED: &str = "5511999990001";
 const PAUSED: &str = "5511999990002";
@@ -32,7 +29,7 @@ fn patient_cluster() -> Cluster {
 fn play_until_everything_is_open(scene: &Scene) {
     let shop = &scene.shop;
     let said = shop.customer_says(ANSWERED, "Abrem aos domingos?").delivered();
-    shop.wait_for_sent(1, LIMIT);
+    shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     shop.customer_edits(&said, "Abrem no domingo?").delivered();
     shop.owner_types(PAUSED, "Eu mesmo atendo").delivered();
@@ -40,11 +37,11 @@ fn play_until_everything_is_open(scene: &Scene) {
     let sending = Gate::closed();
     shop.next_send(SendBehaviour::TakeThenHold(sending.clone()));
     shop.customer_says(SENDING, "Entregam?").delivered();
-    sending.wait_until_reached(LIMIT);
-    shop.wait_for_echo(&shop.sent()[1].id, LIMIT);
+    sending.wait_until_reached(PATIENCE);
+    shop.wait_for_echo(&shop.sent()[1].id, PATIENCE);
     let generating = scene.llm.hold();
     shop.customer_says(GENERATING, "Qual o preço?").delivered();
-    generating.wait_until_reached(LIMIT);
+    generating.wait_until_reached(PATIENCE);
 
     scene.db.execute("UPDATE whaply.tenants SET debounce = '1 hour', debounce_max = '1 hour'");
     shop.customer_says(WAITING, "Tem alguém?").delivered();
@@ -105,7 +102,7 @@ fn a_restored_dump_is_complete_and_silent_until_it_is_adopted() {
 /// What was open is finished, and nobody gets a message twice.
 fn assert_adopted(scene: &Scene, copy: &Database) {
     let finished = "SELECT bool_and(state IN ('sent', 'failed')) FROM whaply.replies";
-    wait_until("the copy to finish what was open", LIMIT, || {
+    wait_until("the copy to finish what was open", PATIENCE, || {
         if copy.value::<bool>(finished, &[]) { Ok(()) } else { Err(format!("{:?}", states(copy))) }
     });
     let mut answered: Vec<String> =

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::listener::{cluster_with_listener, free_address, request, wait_until_well};
@@ -13,8 +12,6 @@ use support::{ClusterOptions, LlmBehaviour, PATIENCE, Scene, SceneOptions, wait_
 
 const MARIA: &str = "5511999990001";
 const JOAO: &str = "5511999990002";
-const LIMIT: Duration = Duration::from_secs(60);
-
 fn docs(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file)
 }
@@ -88,9 +85,29 @@ fn converse(scene: &Scene, address: std::net::SocketAddr) {
     scene.llm.next(LlmBehaviour::Refuse);
     scene.shop.customer_says(JOAO, "E agora?").delivered();
     let failed = "SELECT count(*) FROM whaply.replies WHERE state = 'failed'";
-    wait_until("the reply to fail", LIMIT, || scene.db.value::<i64>(failed, &[]) == 1);
+    wait_until("the reply to fail", PATIENCE, || scene.db.value::<i64>(failed, &[]) == 1);
     scene.wait_until_idle();
     assert_eq!(request(address, "POST", "/webhook", &[], b"{}").status, 400);
+}
+
+/// Metric and label that a variable's choices come from.
+fn choices(dashboard: &Value) -> Vec<(String, String)> {
+    let variables = dashboard["templating"]["list"].as_array().expect("variables").iter();
+    let queries = variables.filter_map(|variable| variable["query"]["query"].as_str());
+    let read = |query: &str| {
+        let inner = query.strip_prefix("label_values(")?.strip_suffix(')')?;
+        inner.split_once(", ").map(|(metric, label)| (metric.to_owned(), label.to_owned()))
+    };
+    queries.map(|query| read(query).unwrap_or_else(|| panic!("{query}"))).collect()
+}
+
+/// The metrics of which the alerts speak.
+fn metrics_of_the_alerts() -> BTreeSet<String> {
+    let text = std::fs::read_to_string(docs("prometheus-alerts.yml")).expect("the alerts");
+    let expressions = text.lines().filter_map(|line| line.trim().strip_prefix("expr:"));
+    let is_of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words: Vec<&str> = expressions.flat_map(|line| line.split(|c| !is_of_a_name(c))).collect();
+    words.into_iter().filter(|word| word.starts_with("whaply_")).map(str::to_owned).collect()
 }
 
 #[test]
@@ -123,10 +140,23 @@ fn every_query_of_the_dashboard_finds_data_after_a_small_conversation() {
         ("whaply_tenant_line_up{tenant=\"loja-demo\"}", 1.0),
         ("sum(whaply_tokens_total{direction=\"output\"} > 0) > bool 0", 1.0),
     ] {
-        wait_until(expression, LIMIT, || match value(expression) {
+        wait_until(expression, PATIENCE, || match value(expression) {
             Ok(found) if found == wanted => Ok(()),
             other => Err(format!("{other:?} instead of {wanted}")),
         });
+    }
+    let chosen_from = choices(&dashboard());
+    assert_eq!(chosen_from.len(), 2, "{chosen_from:?}");
+    for (metric, label) in chosen_from {
+        wait_until(&metric, PATIENCE, || match prometheus.query(&metric) {
+            Ok(series) if series.iter().any(|one| one.labels[&label].is_string()) => Ok(()),
+            other => Err(format!("{metric} by {label}: {other:?}")),
+        });
+    }
+    let of_the_alerts = metrics_of_the_alerts();
+    assert!(of_the_alerts.len() > 5, "{of_the_alerts:?}");
+    for metric in of_the_alerts {
+        assert!(prometheus.query(&metric).is_ok_and(|found| !found.is_empty()), "{metric}");
     }
     for (title, panel) in panels(&dashboard()) {
         for expression in expressions(&panel) {
@@ -134,7 +164,7 @@ fn every_query_of_the_dashboard_finds_data_after_a_small_conversation() {
             let is_there = |series: &[Series]| {
                 !series.is_empty() && series.iter().all(|one| one.value.is_finite())
             };
-            wait_until(&title, LIMIT, || match prometheus.query(&expression) {
+            wait_until(&title, PATIENCE, || match prometheus.query(&expression) {
                 Ok(series) if is_there(&series) => Ok(()),
                 other => Err(format!("{expression}: {other:?}")),
             });

@@ -1,18 +1,15 @@
 //! Commands that PostgreSQL refuses while anybody is connected to the database: whaply makes way for
 //! them where it is preloaded, and only for who may run them; elsewhere the error says what to do.
 
-use std::time::Duration;
-
 use postgres::error::SqlState;
 use support::listener::{
     cluster_with_listener, free_address, silent_tenant, wait_until_closed, wait_until_well,
 };
 use support::worker::{wait_for_next_worker, wait_for_worker, worker_pid};
 use support::{
-    Cluster, ClusterOptions, Database, Person, Scene, SendBehaviour, shared_cluster, wait_until,
+    Cluster, ClusterOptions, Database, PATIENCE, Person, Scene, SendBehaviour, shared_cluster,
+    wait_until,
 };
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 #[track_caller]
 fn run(cluster: &Cluster, sql: &str) {
@@ -34,7 +31,7 @@ fn exists(cluster: &Cluster, database: &str) -> bool {
 /// The worker of a database that goes by another name than its [`Database`].
 #[track_caller]
 fn wait_for_worker_in(cluster: &Cluster, database: &str) -> i32 {
-    wait_until("a reply worker", LIMIT, || {
+    wait_until("a reply worker", PATIENCE, || {
         let sql = "SELECT (whaply.worker_status() ->> 'pid')::int";
         cluster.connect(database).query_one(sql, &[]).expect("a row").get::<_, Option<i32>>(0)
     })
@@ -56,7 +53,7 @@ fn a_database_is_dropped_while_its_worker_is_at_work_plain_and_with_force() {
         let data = line.customer_message(&customer, &id, content, "conversation", now);
         let payload = line.envelope("messages.upsert", data, "http://nowhere");
         support::ingest(&mut scene.db.connect(), &payload);
-        scene.evolution.wait_for_request("/message/sendText/", LIMIT);
+        scene.evolution.wait_for_request("/message/sendText/", PATIENCE);
         run(shared_cluster(), &format!("DROP DATABASE {}{force}", scene.db.name()));
         assert!(!exists(shared_cluster(), scene.db.name()));
     }
@@ -226,7 +223,7 @@ fn a_copy_of_the_database_that_is_served_does_not_close_its_door() {
         wait_until_well(address);
         assert_eq!(db.column::<String>(served, &[]), [db.name()]);
     }
-    wait_until("the log to warn", LIMIT, || {
+    wait_until("the log to warn", PATIENCE, || {
         let log = cluster.log();
         if log.contains("several databases have the extension now") { Ok(()) } else { Err(log) }
     });

@@ -5,16 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
 
 use fastrand::Rng;
 use postgres::Row;
 use serde_json::{Value, json};
 use support::payload::{fixture, webhook_fixture};
 use support::scene::SECRET_HEADER;
-use support::{Scene, SceneOptions, shared_cluster, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{PATIENCE, Scene, SceneOptions, shared_cluster, wait_until};
 
 /// Repeats a run: the seed that a failed one printed.
 const SEED_VARIABLE: &str = "WHAPLY_TEST_SEED";
@@ -165,7 +162,7 @@ fn post_all(scene: &Scene, bodies: &[&Value]) {
         for _ in 0..CONNECTIONS {
             scope.spawn(|| {
                 let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None);
-                let client = config.timeout_global(Some(LIMIT)).build().new_agent();
+                let client = config.timeout_global(Some(PATIENCE)).build().new_agent();
                 loop {
                     let next = queue.lock().expect("no panic while it is locked").next();
                     let Some(body) = next else { return };
@@ -210,7 +207,7 @@ fn play_everything(on_other_sender: &str, humans: &[&str]) {
     let sent: BTreeSet<String> = scene.shop.sent().into_iter().map(|sent| sent.id).collect();
     println!("{} answers went out meanwhile", sent.len());
     for id in &sent {
-        scene.shop.wait_for_echo(id, LIMIT);
+        scene.shop.wait_for_echo(id, PATIENCE);
     }
     assert_events(&scene, &webhooks, &sent);
     assert_messages(&scene, &webhooks, &sent);
@@ -221,7 +218,7 @@ fn play_everything(on_other_sender: &str, humans: &[&str]) {
 
 /// `wait_until_idle` leaves out what waits for a closed line; the worker asks for its state.
 fn wait_until_nothing_is_open(scene: &Scene) {
-    wait_until("everything to be decided", LIMIT, || {
+    wait_until("everything to be decided", PATIENCE, || {
         let open: Vec<String> = scene.db.column(
             "SELECT 'reply ' || state FROM whaply.replies
               WHERE state IN ('waiting', 'generating', 'sending')

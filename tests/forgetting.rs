@@ -4,6 +4,7 @@
 use std::thread;
 
 use serde_json::{Value, json};
+use support::listener::silent_tenant;
 use support::payload::api_message_id;
 use support::{
     Database, Echo, Gate, LlmBehaviour, OpenTransaction, PATIENCE, Scene, SendBehaviour,
@@ -131,6 +132,12 @@ fn a_message_that_is_on_its_way_is_waited_for_and_the_rest_of_its_answer_is_not_
     scene.shop.set_echo(Echo::HoldUntil(echo.clone()));
     scene.shop.customer_says(MARIA, "Qual?").delivered();
     gateway.wait_until_reached(PATIENCE);
+    let mut blind = scene.db.connect();
+    blind.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").expect("a transaction");
+    let refused = blind.query(FORGET, &[&MARIA]).expect_err("it would never see the end");
+    let state = refused.code().map(|state| state.code().to_owned());
+    assert_eq!(state.as_deref(), Some("55000"), "{refused:?}");
+    drop(blind);
 
     let gone = thread::scope(|scope| {
         let forgetting = scope.spawn(|| forget(&scene.db, MARIA));
@@ -181,6 +188,110 @@ fn who_writes_while_a_chat_is_being_forgotten_begins_a_new_one() {
     assert_eq!(chats, [jid]);
     let request = scene.llm.requests().pop().expect("the model was asked");
     assert_eq!(request.turns().len(), 1);
+}
+
+/// Evolution has taken it, and neither its answer nor its echo has come when the chat is forgotten.
+#[test]
+fn the_late_echo_of_a_call_of_unknown_end_brings_nothing_back() {
+    let scene = Scene::start(shared_cluster(), "unknown_end");
+    let echo = Gate::closed();
+    scene.shop.set_echo(Echo::HoldUntil(echo.clone()));
+    scene.shop.next_send(SendBehaviour::TakeThenCut);
+    let look = scene.evolution.hold("/chat/findMessages/");
+    scene.shop.customer_says(MARIA, "Tem bolo?").delivered();
+    scene.wait_for_delivery("a call of unknown end", |delivery| delivery.state == "uncertain");
+    assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
+    look.release();
+    scene.db.execute(&format!(
+        "INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) VALUES (1, '{MARIAS_LID}', '{MARIA}@s.whatsapp.net')"
+    ));
+    assert_eq!(forget(&scene.db, MARIA)["deliveries"], 1);
+    let known = "SELECT count(*) FROM whaply.processed_events e WHERE e::text LIKE '%5511999990001%' OR e::text LIKE '%bolo%'";
+    assert_eq!(scene.db.value::<i64>(known, &[]), 0, "nobody reads of whom or of what it was");
+
+    echo.release();
+    let sent = scene.shop.sent().remove(0);
+    scene.shop.wait_for_echo(&sent.id, PATIENCE);
+    assert_eq!(scene.action(&sent.id).as_deref(), Some("own_echo"));
+    let line = scene.shop.line();
+    let by_lid = line.api_message(MARIAS_LID, "BY-HER-LID", &sent.text, sent.at);
+    let told_again =
+        line.api_message(&format!("{MARIA}@s.whatsapp.net"), "HISTORY", &sent.text, sent.at);
+    scene.shop.emit("messages.set", json!([told_again])).delivered();
+    scene.shop.emit("send.message", by_lid).delivered();
+    assert_eq!(scene.action("BY-HER-LID").as_deref(), Some("own_echo"));
+    assert_nothing_is_left(&scene);
+
+    // Long after it, the same words are another sender's.
+    scene.db.execute("UPDATE whaply.processed_events SET processed_at = now() - interval '1 hour'");
+    let anew = scene.shop.other_sender_says(MARIA, &sent.text).delivered();
+    assert_eq!(scene.action(&anew.id).as_deref(), Some("other_sender"));
+}
+
+#[test]
+fn what_evolution_tells_once_more_of_a_forgotten_chat_stays_forgotten() {
+    let scene = Scene::start(shared_cluster(), "told_again");
+    let (question, _) = answered(&scene);
+    scene.wait_until_idle();
+    let typed = scene.shop.owner_types(MARIA, "Tem, sim").delivered();
+    let jid = format!("{MARIA}@s.whatsapp.net");
+    // So long ago that its event is gone.
+    scene.db.execute(&format!(
+        "CREATE TABLE whaply.messages_archive (LIKE whaply.messages INCLUDING ALL EXCLUDING DEFAULTS);
+         INSERT INTO whaply.messages_archive (id, tenant_id, chat_id, message_id, from_me, text, sender, created_at, sent_at)
+         VALUES (1, 1, '{jid}', 'OF-OLD', false, 'Sou a Maria', 'customer', now(), now())"
+    ));
+    assert_eq!(forget(&scene.db, MARIA)["archived_messages"], 1);
+
+    let line = scene.shop.line();
+    let (now, maria) = (chrono::Utc::now(), MARIA.into());
+    let customers = |id: &str| {
+        let content = json!({"conversation": "Sou a Maria"});
+        line.customer_message(&maria, id, content, "conversation", now)
+    };
+    let answer = scene.shop.sent().remove(0);
+    let history = json!([
+        customers(&question),
+        customers("UNKNOWN-SO-FAR"),
+        line.owner_message(&maria, &typed.id, "Tem, sim", now),
+        line.api_message(&jid, &answer.id, &answer.text, answer.at),
+    ]);
+    scene.shop.emit("messages.set", history).delivered();
+    scene.shop.emit("messages.upsert", customers("OF-OLD")).delivered();
+    scene.shop.emit("messages.edited", line.edit("OF-OLD", "Sou a Maria", now)).delivered();
+    assert_nothing_is_left(&scene);
+    assert_eq!(scene.db.value::<i64>("SELECT count(*) FROM whaply.messages_archive", &[]), 0);
+}
+
+/// Under both writings of a phone, and by a LID: nothing that came has ever connected the sessions.
+#[test]
+fn a_person_goes_under_every_name_with_a_session_or_without_one() {
+    let db = shared_cluster().create_database("names");
+    silent_tenant(&db, "loja-demo");
+    let names = [MARIA, "551199990001"].map(|digits| format!("{digits}@s.whatsapp.net"));
+    let [with_nine, without_nine] = &names;
+    for (called, sessions) in [(MARIA, 2), (MARIAS_LID, 2), (MARIAS_LID, 0), ("551199990001", 0)] {
+        db.execute(&format!(
+            "INSERT INTO whaply.sessions (tenant_id, chat_id)
+             SELECT 1, unnest(ARRAY['{with_nine}', '{without_nine}']) LIMIT {sessions};
+             INSERT INTO whaply.chat_aliases (tenant_id, jid, chat_id) VALUES (1, '{MARIAS_LID}', '{without_nine}');
+             INSERT INTO whaply.messages (tenant_id, chat_id, message_id, text, sender)
+             SELECT 1, name, '{called}-{sessions}-' || name, 'Oi', 'customer'
+               FROM unnest(ARRAY['{with_nine}', '{without_nine}', '{MARIAS_LID}', '{JOSE}@s.whatsapp.net']) AS name"
+        ));
+        let gone = forget(&db, called);
+        assert_eq!(
+            (&gone["sessions"], &gone["messages"]),
+            (&json!(sessions), &json!(3)),
+            "{called}"
+        );
+    }
+    let left: Vec<String> = db.column(
+        "SELECT DISTINCT chat_id::text FROM whaply.messages UNION ALL SELECT jid FROM whaply.chat_aliases
+         UNION ALL SELECT chat_id FROM whaply.sessions",
+        &[],
+    );
+    assert_eq!(left, [format!("{JOSE}@s.whatsapp.net")], "nobody else is touched");
 }
 
 #[test]

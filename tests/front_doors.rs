@@ -1,13 +1,9 @@
 //! The way in that the README recommends, built by the README's own SQL: what comes through it is
 //! answered, and whoever stands at it can do nothing else.
 
-use std::time::Duration;
-
 use postgres::error::SqlState;
 use support::scene::{SECRET_HEADER, webhook_of};
-use support::{Relay, RelayOptions, Scene, Webhook, shared_cluster, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{PATIENCE, Relay, RelayOptions, Scene, Webhook, shared_cluster, wait_until};
 
 const README: &str = include_str!("../README.md");
 
@@ -52,7 +48,7 @@ fn snippet_of_the_readme() -> &'static str {
 fn a_webhook_through_the_door_of_the_readme_is_answered() {
     let Door { scene, .. } = &open_the_door("answered");
     scene.shop.customer_says(CUSTOMER, "Abrem aos domingos?").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
     assert_eq!(scene.shop.sent_texts(), ["Answer 1 to: Abrem aos domingos?"]);
 }
 
@@ -101,7 +97,7 @@ fn a_webhook_with_the_secret_of_before_the_change_is_answered() {
     let Door { scene, .. } = &open_the_door("former_secret");
     scene.db.execute("UPDATE whaply.tenants SET webhook_secret = 'changed'");
     scene.shop.customer_says(CUSTOMER, "Abrem aos domingos?").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
 }
 
 /// Whose posts were refused, how many, and why, as an operator reads it.
@@ -137,13 +133,13 @@ fn posts_that_are_turned_away_are_counted_in_health() {
         "nobody 1 unknown_instance".to_owned(),
     ];
     expected.sort();
-    wait_until("the worker has noted what was refused", LIMIT, || {
+    wait_until("the worker has noted what was refused", PATIENCE, || {
         let seen = refused(&door.scene);
         if seen == expected { Ok(()) } else { Err(format!("{seen:?}")) }
     });
     // Once more: the sums grow, and the rows do not.
     assert_eq!(shop.customer_says(CUSTOMER, "Oi?").answer().status, Some(401));
-    wait_until("the sum has grown", LIMIT, || {
+    wait_until("the sum has grown", PATIENCE, || {
         refused(&door.scene).contains(&format!("{name} 3 no_secret"))
     });
     assert_eq!(door.scene.db.value::<i64>("SELECT count(*) FROM whaply.refused_webhooks", &[]), 3);
@@ -162,10 +158,10 @@ fn a_tenant_that_somebody_holds_keeps_no_other_refusal_from_being_noted() {
     let stranger = door.scene.evolution.create_instance("nobody-s-shop");
     stranger.set_webhook(Webhook::to(door.relay.url()));
     assert_eq!(stranger.customer_says(CUSTOMER, "Oi?").answer().status, Some(404));
-    wait_until("the worker passes the tenant over", LIMIT, || {
+    wait_until("the worker passes the tenant over", PATIENCE, || {
         refused(&door.scene) == ["nobody 1 unknown_instance"]
     });
 
     holder.rollback().expect("the row is free");
-    wait_until("the worker has noted the rest", LIMIT, || refused(&door.scene).len() == 2);
+    wait_until("the worker has noted the rest", PATIENCE, || refused(&door.scene).len() == 2);
 }

@@ -2,12 +2,8 @@
 //! space, once, and the server lives. The disk is a small one in memory that only the server of this test
 //! sees. What the listener tells Evolution meanwhile is in `listener_full_disk.rs`.
 
-use std::time::Duration;
-
 use support::worker::{wait_for_worker, worker_pid};
-use support::{Cluster, ClusterOptions, LlmBehaviour, Scene, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{Cluster, ClusterOptions, LlmBehaviour, PATIENCE, Scene, wait_until};
 
 /// The tables with their indexes take a tenth of it. The log of the server is on another disk: without
 /// space for that PostgreSQL ends, whoever writes.
@@ -38,7 +34,7 @@ fn an_answer_for_which_the_disk_has_no_space_is_sent_once_when_it_has() {
     let (pid, postmaster) = (wait_for_worker(&scene.db), cluster.postmaster_pid());
     let gate = scene.llm.hold_then(LlmBehaviour::answer(&long_answer()));
     scene.shop.customer_says("5511999990001", "Conte tudo!").delivered();
-    gate.wait_until_reached(LIMIT);
+    gate.wait_until_reached(PATIENCE);
 
     scene.db.execute(
         "CREATE TABLE filler (page text);
@@ -48,7 +44,7 @@ fn an_answer_for_which_the_disk_has_no_space_is_sent_once_when_it_has() {
     let filled = scene.db.connect().batch_execute(fill).expect_err("it is a small disk");
     assert_eq!(filled.code().map(|code| code.code()), Some("53100"), "{filled}");
     gate.release();
-    wait_until("the worker to find no space", LIMIT, || {
+    wait_until("the worker to find no space", PATIENCE, || {
         let log = cluster.log();
         if log.contains("could not finish a round") { Ok(()) } else { Err(log) }
     });

@@ -2,30 +2,14 @@
 //! are emptied or replicated, a clock that jumps. Commands on whole databases are in `database_commands.rs`,
 //! neighbours who lock and alter tables in `worker_neighbours.rs`.
 
-use std::time::Duration;
-
 use postgres::error::SqlState;
 use support::listener::{cluster_with_listener, free_address, wait_until_well};
 use support::scene::webhook_of;
 use support::worker::{wait_for_worker, wait_until_without_worker, worker_pid};
 use support::{
-    Cluster, ClusterOptions, Database, Gate, LlmBehaviour, Person, Scene, SceneOptions,
+    Cluster, ClusterOptions, Database, LlmBehaviour, PATIENCE, Person, Scene, SceneOptions,
     shared_cluster, wait_until,
 };
-
-const LIMIT: Duration = Duration::from_secs(60);
-
-fn maria() -> Person {
-    Person::with_phone("5511999990001").named("Maria Silva")
-}
-
-#[track_caller]
-fn ask_and_hold(scene: &Scene, question: &str) -> Gate {
-    let gate = scene.llm.hold();
-    scene.shop.customer_says(maria(), question).delivered();
-    gate.wait_until_reached(LIMIT);
-    gate
-}
 
 /// Each of them for the whole server, and so small that nobody who obeyed them could do anything.
 #[test]
@@ -55,8 +39,8 @@ fn timeouts_and_read_only_transactions_for_everybody_stop_neither_worker_nor_lis
     cluster.restart();
     wait_until_well(address);
     for (number, question) in ["Abrem aos domingos?", "E aos feriados?"].iter().enumerate() {
-        scene.shop.customer_says(maria(), question).delivered();
-        let sent = scene.shop.wait_for_sent(number + 1, LIMIT);
+        scene.shop.customer_says(Person::maria(), question).delivered();
+        let sent = scene.shop.wait_for_sent(number + 1, PATIENCE);
         assert!(sent.last().is_some_and(|sent| sent.text.contains(question)), "{sent:?}");
     }
     let log = cluster.log();
@@ -73,12 +57,12 @@ fn a_limit_that_a_reload_raises_holds_at_once() {
     for customer in ["5511999990001", "5511999990002"] {
         scene.shop.customer_says(customer, "Tem alguém?").delivered();
     }
-    scene.llm.wait_for_requests(1, LIMIT);
+    scene.llm.wait_for_requests(1, PATIENCE);
     let due = "SELECT count(*) = 1 FROM whaply.replies WHERE state = 'waiting' AND due_at < now()";
-    wait_until("the other to be due", LIMIT, || scene.db.value::<bool>(due, &[]));
+    wait_until("the other to be due", PATIENCE, || scene.db.value::<bool>(due, &[]));
     assert_eq!(scene.llm.requests().len(), 1);
     cluster.set("whaply.max_in_flight", "2");
-    scene.llm.wait_for_requests(2, LIMIT);
+    scene.llm.wait_for_requests(2, PATIENCE);
     assert_eq!(worker_pid(&scene.db), Some(pid), "it was never restarted");
 }
 
@@ -86,15 +70,15 @@ fn a_limit_that_a_reload_raises_holds_at_once() {
 fn tables_that_are_emptied_during_a_call_leave_an_answer_to_nobody_and_a_worker_that_goes_on() {
     let scene = Scene::start(shared_cluster(), "emptied");
     let pid = wait_for_worker(&scene.db);
-    let gate = ask_and_hold(&scene, "Sou a pergunta antiga");
+    let gate = scene.ask_and_hold("Sou a pergunta antiga");
     scene.db.execute(
         "SET statement_timeout = '30s';
          TRUNCATE whaply.sessions, whaply.messages, whaply.processed_events, whaply.chat_aliases,
                   whaply.replies, whaply.deliveries",
     );
     gate.release();
-    scene.shop.customer_says(maria(), "Sou a pergunta nova").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.customer_says(Person::maria(), "Sou a pergunta nova").delivered();
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.shop.sent_texts(), ["Answer 2 to: Sou a pergunta nova"]);
     assert_eq!(worker_pid(&scene.db), Some(pid), "it was never restarted");
@@ -166,16 +150,16 @@ fn a_clock_that_jumps_ahead_breaks_off_no_call_and_makes_due_what_is_due() {
     let cluster = Cluster::start(options.with("whaply.poll_interval", "100ms"));
     let scene = Scene::start(&cluster, "jumped");
     let pid = wait_for_worker(&scene.db);
-    let gate = ask_and_hold(&scene, "Qual o preço?");
+    let gate = scene.ask_and_hold("Qual o preço?");
     scene.set_tenant("debounce = '10 min', debounce_max = '10 min'");
     scene.shop.customer_says("5511999990002", "E o prazo?").delivered();
     let jump = "UPDATE whaply.replies SET created_at = created_at - $1::text::interval,
                     due_at = due_at - $1::text::interval, claimed_at = claimed_at - $1::text::interval,
                     lease_until = lease_until - $1::text::interval";
     scene.db.rows(jump, &[&"20 minutes"]);
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
     gate.release();
-    scene.shop.wait_for_sent(2, LIMIT);
+    scene.shop.wait_for_sent(2, PATIENCE);
     scene.wait_until_idle();
     let answers = ["Answer 2 to: E o prazo?", "Answer 1 to: Qual o preço?"];
     assert_eq!(scene.shop.sent_texts(), answers);
@@ -208,23 +192,23 @@ fn a_publication_of_all_tables_breaks_nothing_and_the_subscriber_answers_nobody(
     assert_eq!(scene.db.column::<String>(without_identity, &[]), [""; 0]);
     let copy = cluster.create_database("subscribed");
     subscribe(&scene.db, &copy, cluster.port());
-    let asked = scene.shop.customer_says(maria(), "Abrem aos domingos?").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    let asked = scene.shop.customer_says(Person::maria(), "Abrem aos domingos?").delivered();
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
-    wait_until("the conversation at the subscriber", LIMIT, || {
+    wait_until("the conversation at the subscriber", PATIENCE, || {
         let sql =
             "SELECT count(*) = 1 FROM whaply.processed_events WHERE action_taken = 'ai_replied'";
         copy.value::<bool>(sql, &[])
     });
     // What is open there is not the copy's to answer.
-    let gate = ask_and_hold(&scene, "E aos feriados?");
-    wait_until("the question at the subscriber", LIMIT, || {
+    let gate = scene.ask_and_hold("E aos feriados?");
+    wait_until("the question at the subscriber", PATIENCE, || {
         copy.value::<bool>("SELECT count(*) = 3 FROM whaply.messages", &[])
     });
     assert!(copy.value::<bool>("SELECT whaply.wait_until_idle('60 s')", &[]));
     gate.release();
-    scene.shop.wait_for_sent(2, LIMIT);
+    scene.shop.wait_for_sent(2, PATIENCE);
     scene.wait_until_idle();
     assert_eq!((scene.shop.sent().len(), scene.llm.requests().len()), (2, 2));
     scene.db.execute(&format!(
@@ -235,7 +219,7 @@ fn a_publication_of_all_tables_breaks_nothing_and_the_subscriber_answers_nobody(
          DELETE FROM whaply.tenants WHERE id = {0}",
         scene.tenant_id
     ));
-    wait_until("the subscriber to be empty", LIMIT, || {
+    wait_until("the subscriber to be empty", PATIENCE, || {
         copy.value::<bool>("SELECT count(*) = 0 FROM whaply.tenants", &[])
     });
 }

@@ -1,16 +1,12 @@
 //! Servers that take every call and end none, a model's and two gateways at once: their tenants wait,
 //! and everybody else is answered. How much one tenant may have in flight is tested in `limits`.
 
-use std::time::Duration;
-
 use support::backlog::customers_have_asked;
 use support::scene::insert_tenant;
 use support::{
-    Cluster, ClusterOptions, EvolutionOptions, FakeEvolution, FakeLlm, LlmBehaviour, Scene,
-    SceneOptions, SendBehaviour, wait_until,
+    Cluster, ClusterOptions, EvolutionOptions, FakeEvolution, FakeLlm, LlmBehaviour, PATIENCE,
+    Scene, SceneOptions, SendBehaviour, wait_until,
 };
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Few enough that any one of the servers would take them all.
 const THREADS: usize = 32;
@@ -53,17 +49,17 @@ fn three_servers_that_hang_delay_nobody_but_their_own_tenants() {
     tenant_with_questions(&scene, "first-gateway-hangs", &dead[0], &scene.llm);
     tenant_with_questions(&scene, "second-gateway-hangs", &dead[1], &scene.llm);
 
-    dead_model.wait_for_requests(1, LIMIT);
+    dead_model.wait_for_requests(1, PATIENCE);
     for gateway in &dead {
-        gateway.wait_for_request("sendText", LIMIT);
+        gateway.wait_for_request("sendText", PATIENCE);
     }
     let generated = "SELECT count(*) FROM whaply.replies WHERE state = 'sending'";
-    wait_until("every answer that can be generated", LIMIT, || {
+    wait_until("every answer that can be generated", PATIENCE, || {
         scene.db.value::<i64>(generated, &[]) == i64::from(2 * CHATS)
     });
     for number in 1..=3 {
         scene.shop.customer_says("5511999990003", "Vocês atendem?").delivered();
-        scene.shop.wait_for_sent(number, LIMIT);
+        scene.shop.wait_for_sent(number, PATIENCE);
     }
     let held = [dead_model.requests().len(), dead[0].requests().len(), dead[1].requests().len()];
     assert!(held.iter().all(|calls| *calls <= THREADS / 2), "{held:?}");

@@ -3,13 +3,10 @@
 //! chats is in the SQL tests `health` and `findings`.
 
 use std::net::TcpListener;
-use std::time::Duration;
 
 use support::listener::{cluster_with_listener, free_address, wait_until_well};
 use support::worker::wait_for_worker;
-use support::{Cluster, ClusterOptions, Database, shared_cluster, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{Cluster, ClusterOptions, Database, PATIENCE, shared_cluster, wait_until};
 
 /// Launcher of logical replication, launcher of whaply, and one more.
 const PROCESSES_FOR_ONE_WORKER: &str = "3";
@@ -22,7 +19,7 @@ fn findings(db: &Database, subject: &str) -> Vec<String> {
 
 #[track_caller]
 fn wait_for_finding(db: &Database, subject: &str, severity: &str, words: &str) {
-    wait_until(words, LIMIT, || {
+    wait_until(words, PATIENCE, || {
         let found = findings(db, subject);
         let is_found = |finding: &String| finding.starts_with(severity) && finding.contains(words);
         if found.iter().any(is_found) { Ok(()) } else { Err(format!("{found:?}")) }
@@ -31,7 +28,7 @@ fn wait_for_finding(db: &Database, subject: &str, severity: &str, words: &str) {
 
 #[track_caller]
 fn wait_until_nothing_is_found(db: &Database, subject: &str) {
-    wait_until("no finding", LIMIT, || match findings(db, subject) {
+    wait_until("no finding", PATIENCE, || match findings(db, subject) {
         found if found.is_empty() => Ok(()),
         found => Err(format!("{found:?}")),
     });
@@ -119,9 +116,31 @@ fn databases_for_which_the_server_has_no_process_stand_in_health() {
     // The place that becomes free is taken, by whichever is first.
     served.execute("DROP EXTENSION whaply");
     wait_for_worker(&other);
-    wait_until("the finding to go", LIMIT, || {
+    wait_until("the finding to go", PATIENCE, || {
         !findings(&other, "worker").concat().contains(&words)
     });
+}
+
+/// Rows of pg_database whose files nobody has made: to the launcher databases like any other.
+const MANY_DATABASES: &str = "
+    INSERT INTO pg_database
+    SELECT (jsonb_populate_record(d, jsonb_build_object('oid', 1000000 + n, 'datname', 'ghost_' || n))).*
+      FROM pg_database d, generate_series(1, 300) AS n WHERE d.datname = 'postgres'";
+
+#[test]
+fn more_databases_than_whaply_can_look_after_stand_in_health_and_those_it_has_are_served() {
+    let cluster = Cluster::start(ClusterOptions::default().with("autovacuum", "off"));
+    let db = cluster.create_database("first");
+    let pid = wait_for_worker(&db);
+    db.execute(MANY_DATABASES);
+    db.execute("SELECT pg_reload_conf()");
+    wait_for_finding(&db, "worker", "warning", " databases are beyond what whaply can look after");
+    assert_eq!(wait_for_worker(&db), pid, "it was never restarted");
+    db.execute("DELETE FROM pg_database WHERE datname LIKE 'ghost%'");
+    // Once that is committed: whoever looks earlier still sees them, and looks again much later.
+    db.execute("SELECT pg_reload_conf()");
+    wait_until_nothing_is_found(&db, "worker");
+    wait_for_worker(&cluster.create_database("next"));
 }
 
 #[test]

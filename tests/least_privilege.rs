@@ -3,7 +3,6 @@
 //! do what is in pg_regress, `access` and `rows`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use support::listener::{
     cluster_with_listener, free_address, message, request, silent_tenant, wait_until_well,
@@ -11,23 +10,17 @@ use support::listener::{
 use support::scene::SECRET_HEADER;
 use support::worker::{sleeps_of, wait_for_worker, worker_pid};
 use support::{
-    Cluster, ClusterOptions, Database, Person, Scene, shared_cluster, wait_until, writers,
+    Cluster, ClusterOptions, Database, PATIENCE, Person, Scene, shared_cluster, wait_until, writers,
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
-
 const WORKER: [&str; 1] = ["whaply_worker"];
-
-fn maria() -> Person {
-    Person::with_phone("5511999990001").named("Maria Silva")
-}
 
 #[test]
 fn a_conversation_from_the_webhook_to_the_answer_is_written_by_whaply_worker() {
     let scene = Scene::start(shared_cluster(), "as_worker");
     writers::watch(&scene.db);
-    scene.shop.customer_says(maria(), "Abrem aos domingos?").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.customer_says(Person::maria(), "Abrem aos domingos?").delivered();
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     scene.db.execute("SELECT whaply.pause_session('loja-demo', '5511999990001')");
     scene.db.execute("SELECT whaply.resume_session('loja-demo', '5511999990001')");
@@ -93,8 +86,8 @@ fn a_trigger_on_a_table_of_whaply_gets_no_more_than_whaply_worker_has() {
          CREATE TRIGGER planted BEFORE INSERT OR UPDATE ON whaply.replies
              FOR EACH ROW EXECUTE FUNCTION public.planted()",
     );
-    scene.shop.customer_says(maria(), "Abrem aos domingos?").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.customer_says(Person::maria(), "Abrem aos domingos?").delivered();
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     let tried = "SELECT DISTINCT statement || ': ' || sqlstate FROM public.tried";
     let tried: BTreeSet<String> = scene.db.column(tried, &[]).into_iter().collect();
@@ -112,13 +105,13 @@ fn without_its_role_the_worker_says_so_once_and_waits_for_it() {
     let cluster = Cluster::start(options);
     let scene = Scene::start(&cluster, "without_role");
     let pid = wait_for_worker(&scene.db);
-    scene.shop.customer_says(maria(), "Oi?").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.customer_says(Person::maria(), "Oi?").delivered();
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
 
     scene.db.execute("ALTER ROLE whaply_worker RENAME TO somebody");
     let said = "nothing is answered or sent: the role whaply_worker is missing";
-    wait_until("the worker to say it", LIMIT, || cluster.log().contains(said));
+    wait_until("the worker to say it", PATIENCE, || cluster.log().contains(said));
     let health = "SELECT problem FROM whaply.health WHERE subject = 'role'";
     let problem: String = scene.db.value(health, &[]);
     assert!(problem.contains("whaply_worker is missing"), "{problem}");
@@ -126,22 +119,22 @@ fn without_its_role_the_worker_says_so_once_and_waits_for_it() {
     let error = ingest.expect_err("nothing can be done");
     let error = error.as_db_error().expect("the server's own error");
     assert!(error.hint().is_some_and(|hint| hint.contains("RENAME")), "{error:?}");
-    let said_not = scene.shop.customer_says(maria(), "E agora?");
-    said_not.wait_for_attempts(1, LIMIT);
+    let said_not = scene.shop.customer_says(Person::maria(), "E agora?");
+    said_not.wait_for_attempts(1, PATIENCE);
     let sleeps = sleeps_of(pid);
-    wait_until("the worker to look a few times", LIMIT, || sleeps_of(pid) > sleeps + 5);
+    wait_until("the worker to look a few times", PATIENCE, || sleeps_of(pid) > sleeps + 5);
     assert_eq!(cluster.log().matches(said).count(), 1, "{}", cluster.log());
 
     // A worker that begins without it waits as well.
     cluster.restart();
     let pid = wait_for_worker(&scene.db);
     let sleeps = sleeps_of(pid);
-    wait_until("the worker to look a few times", LIMIT, || sleeps_of(pid) > sleeps + 5);
+    wait_until("the worker to look a few times", PATIENCE, || sleeps_of(pid) > sleeps + 5);
     assert_eq!(worker_pid(&scene.db), Some(pid), "it does not start again and again");
 
     scene.db.execute("ALTER ROLE somebody RENAME TO whaply_worker");
     said_not.delivered();
-    scene.shop.wait_for_sent(2, LIMIT);
+    scene.shop.wait_for_sent(2, PATIENCE);
     assert_eq!(worker_pid(&scene.db), Some(pid));
 }
 
@@ -203,6 +196,90 @@ fn a_role_whaply_worker_that_somebody_else_made_for_himself_is_refused() {
     assert!(create().expect_err("it can log in").contains("more than it needs"));
     db.execute("ALTER ROLE whaply_worker NOLOGIN; CREATE SCHEMA whaply AUTHORIZATION mallory");
     assert!(create().expect_err("it is mallory's schema").contains("others may create"));
-    db.execute("DROP SCHEMA whaply");
+    db.execute(
+        "SET ROLE mallory; CREATE FUNCTION whaply.format(text, name) RETURNS text LANGUAGE sql AS 'SELECT $1'; RESET ROLE;
+         ALTER SCHEMA whaply OWNER TO CURRENT_USER",
+    );
+    assert!(create().expect_err("it holds mallory's function").contains("of others"));
+    db.execute("DROP SCHEMA whaply CASCADE");
     create().expect("now it is nobody's");
+
+    // What is granted later is told of.
+    let told = "SELECT count(*) FROM whaply.health WHERE subject = 'role' AND problem LIKE '%reads every key'";
+    for (change, count) in [
+        ("SELECT", 0_i64),
+        ("GRANT whaply_worker TO mallory", 1),
+        ("REVOKE whaply_worker FROM mallory; ALTER ROLE whaply_worker LOGIN", 1),
+        ("ALTER ROLE whaply_worker NOLOGIN", 0),
+        ("GRANT TRIGGER ON whaply.messages, whaply.replies TO mallory", 1),
+        ("REVOKE ALL ON ALL TABLES IN SCHEMA whaply FROM mallory", 0),
+    ] {
+        db.execute(change);
+        assert_eq!(db.value::<i64>(told, &[]), count, "{change}");
+    }
+
+    // An update runs as a superuser, too.
+    let older = cluster.create_database_of("0.3.0", "foreign_update");
+    older.execute("GRANT CREATE ON SCHEMA whaply TO mallory");
+    let update = || older.connect().batch_execute("ALTER EXTENSION whaply UPDATE");
+    let error = update().expect_err("mallory may create objects in it");
+    assert!(format!("{error:?}").contains("others may create"), "{error:?}");
+    older.execute("REVOKE CREATE ON SCHEMA whaply FROM mallory");
+    update().expect("now nobody may");
+}
+
+/// What the database says is granted of whaply to a role, or to PUBLIC.
+fn granted_to(db: &Database, role: &str) -> Vec<String> {
+    let granted = format!(
+        "SELECT DISTINCT granted.object FROM (
+             SELECT c.relname::text, c.relacl FROM pg_class c WHERE c.relnamespace = 'whaply'::regnamespace
+              UNION ALL
+             SELECT p.proname::text, coalesce(p.proacl, acldefault('f', p.proowner)) FROM pg_proc p
+              WHERE p.pronamespace = 'whaply'::regnamespace) AS granted (object, acl), aclexplode(granted.acl) AS one
+          WHERE one.grantee IN (0, '{role}'::regrole) ORDER BY 1"
+    );
+    db.column(&granted, &[])
+}
+
+/// As Supabase's documents have it for a schema that the API is to show.
+#[test]
+fn default_privileges_give_nothing_of_the_extension_away() {
+    let cluster = shared_cluster();
+    let role = format!("by_default_{}", std::process::id());
+    let defaults = format!(
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA whaply GRANT ALL ON TABLES TO {role}, PUBLIC;
+         ALTER DEFAULT PRIVILEGES IN SCHEMA whaply GRANT ALL ON SEQUENCES TO {role};
+         ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO {role}"
+    );
+    let fresh = cluster.create_empty_database("defaults");
+    fresh.execute(&format!(
+        "CREATE ROLE {role}; CREATE SCHEMA whaply; {defaults}; CREATE EXTENSION whaply"
+    ));
+    assert_eq!(granted_to(&fresh, &role), Vec::<String>::new());
+    fresh.execute("SELECT whaply.stop_worker()");
+
+    // What somebody had granted before an update stays.
+    let updated = cluster.create_database_of("0.3.0", "defaults_updated");
+    let granted = format!("GRANT SELECT ON whaply.messages TO {role}");
+    updated.execute(&format!("{granted}; {defaults}; ALTER EXTENSION whaply UPDATE"));
+    assert_eq!(granted_to(&updated, &role), ["messages"]);
+    for db in [&fresh, &updated] {
+        db.execute(&format!("DROP OWNED BY {role}"));
+    }
+    fresh.execute(&format!("DROP ROLE {role}"));
+}
+
+#[test]
+fn no_session_takes_the_place_of_the_worker() {
+    let db = shared_cluster().create_database("taken_place");
+    wait_for_worker(&db);
+    assert!(db.value::<bool>("SELECT whaply.stop_worker()", &[]));
+    let mut session = db.connect();
+    // The two ways in which SQL can lock the numbers of the worker's lock.
+    let locks = "SELECT pg_advisory_lock(x'776861706c79'::bigint), pg_advisory_lock(x'7768'::integer, x'61706c79'::integer)";
+    session.batch_execute(locks).expect("anybody may");
+    assert_eq!(worker_pid(&db), None);
+    assert!(db.value::<bool>("SELECT whaply.start_worker()", &[]));
+    let of_the_worker = "SELECT backend_type FROM pg_stat_activity WHERE pid = $1";
+    assert_eq!(db.value::<String>(of_the_worker, &[&worker_pid(&db)]), "whaply reply worker");
 }

@@ -1,15 +1,11 @@
 //! How much one tenant may have at the model at once, and that neither this nor a broken model costs
 //! any other tenant anything. What a failure costs the tenant itself is elsewhere.
 
-use std::time::Duration;
-
 use support::scene::webhook_of;
 use support::{
-    Cluster, ClusterOptions, FakeLlm, Instance, LlmBehaviour, LlmOptions, Person, Scene,
+    Cluster, ClusterOptions, FakeLlm, Instance, LlmBehaviour, LlmOptions, PATIENCE, Person, Scene,
     SceneOptions, SendBehaviour, shared_cluster, wait_until,
 };
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// A second tenant of the scene, with the same model and settings but for the limit.
 fn neighbour_of(scene: &Scene) -> Instance {
@@ -31,17 +27,17 @@ fn max_in_flight_holds_back_the_tenants_next_call_and_no_other_tenants() {
     let neighbour = neighbour_of(&scene);
     let gate = scene.llm.hold();
     scene.shop.customer_says("5511999990001", "Sou a primeira?").delivered();
-    gate.wait_until_reached(LIMIT);
+    gate.wait_until_reached(PATIENCE);
     let second = scene.shop.customer_says("5511999990002", "Sou o segundo?").delivered();
 
     // The neighbour's comes later and is due later: when it is answered, the second was passed over.
     neighbour.customer_says("5511999990003", "Sou de outra loja?").delivered();
-    neighbour.wait_for_sent(1, LIMIT);
+    neighbour.wait_for_sent(1, PATIENCE);
     assert_eq!(questions_at_the_model(&scene), ["Sou a primeira?", "Sou de outra loja?"]);
     assert_eq!(scene.action(&second.id).as_deref(), Some("ai_queued"));
 
     gate.release();
-    scene.shop.wait_for_sent(2, LIMIT);
+    scene.shop.wait_for_sent(2, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.action(&second.id).as_deref(), Some("ai_replied"));
     let asked = questions_at_the_model(&scene);
@@ -73,10 +69,10 @@ fn a_tenant_whose_model_server_is_dead_delays_no_other() {
     dead.decide(|_| LlmBehaviour::Hang);
     scene.set_tenant(&format!("llm_base_url = '{}/v1'", dead.url()));
     many_customers_ask(&scene.shop);
-    dead.wait_for_requests(MAX_IN_FLIGHT, LIMIT);
+    dead.wait_for_requests(MAX_IN_FLIGHT, PATIENCE);
     for number in 1..=3 {
         neighbour.customer_says("5511999990003", "Sou de outra loja?").delivered();
-        neighbour.wait_for_sent(number, LIMIT);
+        neighbour.wait_for_sent(number, PATIENCE);
     }
     assert_eq!(scene.shop.sent().len(), 0);
     assert_eq!(dead.requests().len(), MAX_IN_FLIGHT, "no call has ended, so no other began");
@@ -94,12 +90,12 @@ fn a_tenant_whose_evolution_is_dead_delays_no_other() {
     scene.shop.decide_sends(|_| SendBehaviour::Hang);
     many_customers_ask(&scene.shop);
     let answered = "SELECT count(*) FROM whaply.replies WHERE state = 'sending'";
-    wait_until("every answer to be written", LIMIT, || {
+    wait_until("every answer to be written", PATIENCE, || {
         scene.db.value::<i64>(answered, &[]) == MANY_CHATS as i64
     });
     for number in 1..=3 {
         neighbour.customer_says("5511999990003", "Sou de outra loja?").delivered();
-        neighbour.wait_for_sent(number, LIMIT);
+        neighbour.wait_for_sent(number, PATIENCE);
     }
     assert_eq!(scene.shop.send_calls().len(), MOST_SENDS, "no call has ended, so no other began");
     assert_eq!(scene.shop.sent().len(), 0);
@@ -117,11 +113,11 @@ fn a_tenant_whose_key_is_wrong_delays_no_other() {
     scene.set_tenant("llm_api_key = 'a-wrong-key'");
     many_customers_ask(&scene.shop);
     neighbour.customer_says("5511999990003", "Sou de outra loja?").delivered();
-    neighbour.wait_for_sent(1, LIMIT);
+    neighbour.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.shop.sent().len(), 0);
     let failed = "SELECT count(*) FROM whaply.replies WHERE state = 'failed' AND attempt = 1";
     assert_eq!(scene.db.value::<i64>(failed, &[]), MANY_CHATS as i64, "each was tried once");
     neighbour.customer_says("5511999990003", "Ainda?").delivered();
-    neighbour.wait_for_sent(2, LIMIT);
+    neighbour.wait_for_sent(2, PATIENCE);
 }

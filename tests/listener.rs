@@ -7,16 +7,13 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::OnceLock;
 use std::thread;
-use std::time::Duration;
 
 use support::listener::{
     Answer, cluster_with_listener, connect, free_address, get, message, read_answer, request,
     silent_tenant, wait_until_well,
 };
 use support::scene::{SECRET_HEADER, webhook_of};
-use support::{Cluster, ClusterOptions, Scene, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{Cluster, ClusterOptions, PATIENCE, Scene, wait_until};
 
 const METRICS_TOKEN: &str = "token-of-the-metrics";
 
@@ -83,7 +80,7 @@ fn a_conversation_runs_through_the_listener_alone() {
         let answered = scene.shop.sent().len();
         let asked = scene.shop.customer_says("5511999990009", "Qual o preço?").delivered();
         assert_eq!(asked.answer().json()["action"], "ai_queued");
-        scene.shop.wait_for_sent(answered + 1, LIMIT);
+        scene.shop.wait_for_sent(answered + 1, PATIENCE);
         scene.wait_until_idle();
         assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
     }
@@ -172,7 +169,7 @@ fn only_who_has_the_secret_may_post() {
     let stranger = message("nobody-has-this", "STRANGER-1", "Oi").to_string();
     let answer = door().post("/webhook", &secret, &stranger);
     assert_eq!(answer.status, 404, "{answer:?}");
-    wait_until("the refused posts to be counted", LIMIT, || {
+    wait_until("the refused posts to be counted", PATIENCE, || {
         let sql = "SELECT count(*) FROM whaply.refused_webhooks r JOIN whaply.tenants t ON t.id = r.tenant_id
                     WHERE t.instance_name = 'guarded' AND reason IN ('wrong_secret', 'no_secret')";
         door().scene.db.value::<i64>(sql, &[]) == 2

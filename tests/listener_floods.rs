@@ -14,9 +14,7 @@ use support::listener::{
     try_request, wait_until_well,
 };
 use support::scene::SECRET_HEADER;
-use support::{Cluster, ClusterOptions, Database, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{Cluster, ClusterOptions, Database, PATIENCE, wait_until};
 
 /// A tenant's posts that wait may hold a quarter of them.
 const MAX_CLIENTS: usize = 40;
@@ -60,7 +58,7 @@ impl Door {
 
     /// As often as it takes; what was answered before.
     fn post_until_taken(&self, instance: &str, secret: &str, id: &str, seen: &Mutex<Vec<Answer>>) {
-        wait_until("the webhook to be taken", LIMIT, || {
+        wait_until("the webhook to be taken", PATIENCE, || {
             let answer = self.post(instance, secret, id)?;
             let is_taken = answer.status == 200;
             seen.lock().expect("no panic").push(answer);
@@ -104,7 +102,7 @@ fn what_finds_the_queue_full_is_taken_when_it_comes_again_and_once() {
         for id in &ids {
             scope.spawn(|| door.post_until_taken("busy", &secret, id, &answers));
         }
-        wait_until("a post that finds no room", LIMIT, || {
+        wait_until("a post that finds no room", PATIENCE, || {
             has_message(&answers, "too many webhooks are waiting")
         });
         holder.batch_execute("COMMIT").expect("the session is there");
@@ -135,7 +133,7 @@ fn who_finds_every_connection_at_work_is_asked_to_come_again() {
                 });
             }
         }
-        let turned_away = wait_until("a newcomer to be turned away", LIMIT, || {
+        let turned_away = wait_until("a newcomer to be turned away", PATIENCE, || {
             // It is told before it has said a word; who is let in is not.
             let mut newcomer = connect(door.address).ok()?;
             newcomer.set_read_timeout(Some(Duration::from_millis(20))).expect("not zero");
@@ -201,7 +199,7 @@ fn a_flood_of_one_instance_and_of_strangers_stops_no_other_tenant() {
                 }
             });
         }
-        wait_until("the flood", LIMIT, || posts.load(Ordering::Relaxed) > 10 * MAX_CLIENTS);
+        wait_until("the flood", PATIENCE, || posts.load(Ordering::Relaxed) > 10 * MAX_CLIENTS);
         let delivered = |instance: &str, secret: &str, id: &str| {
             let attempts = (0..ATTEMPTS).map(|_| door.post(instance, secret, id));
             attempts.flatten().any(|answer| answer.status == 200)

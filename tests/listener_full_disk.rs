@@ -1,21 +1,29 @@
 //! A disk that is full while webhooks come: they are asked to come again, none is lost, and the server
 //! lives. The disk is a small one in memory that only the server of this test sees.
 
-use std::time::Duration;
-
 use support::listener::{
     Answer, cluster_with_listener, free_address, message, request, silent_tenant, wait_until_well,
 };
 use support::scene::SECRET_HEADER;
-use support::{Cluster, ClusterOptions, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{Cluster, ClusterOptions, Database, PATIENCE, wait_until};
 
 /// The tables with their indexes take a tenth of it. The log of the server is on another disk: without
 /// space for that PostgreSQL ends, whoever writes.
 const SMALL_DISK: &str = r#"
 mkdir -p small
 mount -t tmpfs -o size=24m,mode=700,uid="$(stat -c %u .)" tmpfs small"#;
+
+/// With a table `filler`.
+fn fill_the_disk(db: &Database) {
+    db.execute(
+        "CREATE TABLE filler (page text) TABLESPACE small;
+         ALTER TABLE filler ALTER page SET STORAGE PLAIN, SET (autovacuum_enabled = off)",
+    );
+    let fill = "INSERT INTO filler SELECT repeat('x', 8000) FROM generate_series(1, 10000)";
+    let filled = db.connect().batch_execute(fill).expect_err("it is a small disk");
+    // What it took until then it keeps.
+    assert_eq!(filled.code().map(|code| code.code()), Some("53100"), "{filled}");
+}
 
 #[test]
 fn a_full_disk_is_answered_so_that_every_webhook_comes_again() {
@@ -39,17 +47,10 @@ fn a_full_disk_is_answered_so_that_every_webhook_comes_again() {
     };
     assert_eq!(post("BEFORE").status, 200);
 
-    db.execute(
-        "CREATE TABLE filler (page text) TABLESPACE small;
-         ALTER TABLE filler ALTER page SET STORAGE PLAIN, SET (autovacuum_enabled = off)",
-    );
-    let fill = "INSERT INTO filler SELECT repeat('x', 8000) FROM generate_series(1, 10000)";
-    let filled = db.connect().batch_execute(fill).expect_err("it is a small disk");
-    // What it took until then it keeps.
-    assert_eq!(filled.code().map(|code| code.code()), Some("53100"), "{filled}");
+    fill_the_disk(&db);
     let mut taken = Vec::new();
     let mut refused = Vec::new();
-    wait_until("webhooks that find no space", LIMIT, || {
+    wait_until("webhooks that find no space", PATIENCE, || {
         let id = format!("FULL-{}", taken.len() + refused.len());
         let answer = post(&id);
         match answer.status {
@@ -67,7 +68,7 @@ fn a_full_disk_is_answered_so_that_every_webhook_comes_again() {
 
     db.execute("DROP TABLE filler; CHECKPOINT");
     for id in &refused {
-        wait_until("the webhook to be taken", LIMIT, || post(id).status == 200);
+        wait_until("the webhook to be taken", PATIENCE, || post(id).status == 200);
     }
     let sql = "SELECT message_id::text FROM whaply.messages WHERE message_id LIKE 'FULL-%'";
     let mut stored: Vec<String> = db.column(sql, &[]);

@@ -8,16 +8,13 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use support::listener::{
     Answer, cluster_with_listener, connect, free_address, message, read_answer, request, send,
     silent_tenant, try_request, wait_until_closed, wait_until_well,
 };
 use support::scene::SECRET_HEADER;
-use support::{Cluster, ClusterOptions, Database, StopMode, wait_until, writers};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{Cluster, ClusterOptions, Database, PATIENCE, StopMode, wait_until, writers};
 
 fn post(address: SocketAddr, secret: &str, id: &str) -> Answer {
     let body = message("loja", id, "Oi").to_string();
@@ -29,7 +26,7 @@ fn replace_listener(db: &Database) {
     let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'whaply listener'";
     let former: i32 = db.value(sql, &[]);
     assert!(db.value::<bool>("SELECT pg_terminate_backend($1)", &[&former]));
-    wait_until("the next listener", LIMIT, || {
+    wait_until("the next listener", PATIENCE, || {
         db.column::<i32>(sql, &[]).into_iter().any(|pid| pid != former)
     });
 }
@@ -85,7 +82,7 @@ fn a_shutdown_under_load_loses_nothing_that_was_answered() {
     let secret = silent_tenant(&db, "loja");
     wait_until_well(address);
     let taken = under_load(address, &secret, |taken| {
-        wait_until("some webhooks", LIMIT, || taken() > 300);
+        wait_until("some webhooks", PATIENCE, || taken() > 300);
         cluster.stop(StopMode::Fast);
     });
     assert!(!cluster.log().contains("PANIC"), "{}", cluster.log());
@@ -112,7 +109,7 @@ fn a_crash_under_load_loses_nothing_that_was_answered_even_without_synchronous_c
     replace_listener(&db);
     wait_until_well(address);
     let taken = under_load(address, &secret, |taken| {
-        wait_until("some webhooks", LIMIT, || taken() > 300);
+        wait_until("some webhooks", PATIENCE, || taken() > 300);
         cluster.kill_postmaster();
     });
     cluster.restart();
@@ -136,7 +133,7 @@ fn a_shutdown_during_the_wait_for_a_standby_answers_no_200() {
             let headers = [(SECRET_HEADER, secret.as_str())];
             try_request(address, "POST", "/webhook", &headers, body.as_bytes())
         });
-        wait_until("the commit to wait", LIMIT, || {
+        wait_until("the commit to wait", PATIENCE, || {
             let sql = "SELECT count(*) = 1 FROM pg_stat_activity
                         WHERE backend_type = 'whaply listener' AND wait_event = 'SyncRep'";
             db.value::<bool>(sql, &[])
@@ -200,7 +197,7 @@ fn of_several_databases_the_one_that_the_setting_names_is_served() {
         support::worker::wait_for_worker(db);
     }
     cluster.set("whaply.listen", &address.to_string());
-    wait_until("the log to name the setting", LIMIT, || {
+    wait_until("the log to name the setting", PATIENCE, || {
         cluster
             .log()
             .contains("several databases have the extension, and whaply.database names none")
@@ -213,7 +210,7 @@ fn of_several_databases_the_one_that_the_setting_names_is_served() {
                 None => silent_tenant(db, "loja"),
             };
         cluster.set("whaply.database", db.name());
-        wait_until("the database to be served", LIMIT, || {
+        wait_until("the database to be served", PATIENCE, || {
             let body = message("loja", "NAMED-1", "Oi").to_string();
             let headers = [(SECRET_HEADER, secret.as_str())];
             let answer = try_request(address, "POST", "/webhook", &headers, body.as_bytes());
@@ -222,7 +219,7 @@ fn of_several_databases_the_one_that_the_setting_names_is_served() {
     }
     cluster.set("whaply.database", "nowhere");
     wait_until_closed(address);
-    wait_until("the log to tell", LIMIT, || {
+    wait_until("the log to tell", PATIENCE, || {
         cluster.log().contains("\"nowhere\" that whaply.database names")
     });
 }
@@ -242,11 +239,11 @@ fn while_the_tables_are_locked_or_of_another_version_nothing_is_lost() {
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(answer.header("retry-after").is_some(), "{answer:?}");
     holder.batch_execute("COMMIT").expect("the session is there");
-    wait_until("it to be taken", LIMIT, || post(address, &secret, "LOCKED-1").status == 200);
+    wait_until("it to be taken", PATIENCE, || post(address, &secret, "LOCKED-1").status == 200);
 
     db.execute("UPDATE pg_extension SET extversion = '0.1.0' WHERE extname = 'whaply'");
     replace_listener(&db);
-    wait_until("an answer of the next listener", LIMIT, || {
+    wait_until("an answer of the next listener", PATIENCE, || {
         match try_request(address, "GET", "/healthz", &[], b"") {
             Ok(answer) if answer.status == 503 => Ok(()),
             other => Err(format!("{other:?}")),
@@ -296,7 +293,7 @@ fn a_new_launcher_leaves_the_listener_that_is_there_alone() {
     };
     let (launcher, listener) = (pids("whaply launcher"), pids("whaply listener"));
     assert!(db.value::<bool>("SELECT pg_terminate_backend($1)", &[&launcher[0]]));
-    wait_until("another launcher", LIMIT, || {
+    wait_until("another launcher", PATIENCE, || {
         pids("whaply launcher").first().is_some_and(|pid| *pid != launcher[0])
     });
     // It has looked at every database when it has found a new one.

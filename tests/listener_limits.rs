@@ -4,16 +4,13 @@
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use support::listener::{
     Answer, cluster_with_listener, connect, free_address, get, message, read_answer, request, send,
     silent_tenant, wait_until_well,
 };
 use support::scene::SECRET_HEADER;
-use support::{Cluster, ClusterOptions, Database, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{Cluster, ClusterOptions, Database, PATIENCE, wait_until};
 
 struct Door {
     address: SocketAddr,
@@ -49,7 +46,7 @@ impl Door {
     /// A setting of the server, when the listener goes by it.
     fn set_and_wait(&self, setting: &str, value: &str, is_in_force: impl Fn() -> bool) {
         self.cluster.set(setting, value);
-        wait_until(setting, LIMIT, is_in_force);
+        wait_until(setting, PATIENCE, is_in_force);
     }
 }
 
@@ -118,7 +115,7 @@ fn a_webhook_that_is_too_large_is_refused_for_ever_and_said_once() {
     let chunked = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
     connection.write_all(chunked.as_bytes()).expect("it reads to the end");
     assert_eq!(read_answer(&mut connection).expect("an answer").status, 400);
-    wait_until("the refused posts to be counted", LIMIT, || {
+    wait_until("the refused posts to be counted", PATIENCE, || {
         let sql = "SELECT coalesce(sum(refused), 0)::bigint FROM whaply.refused_webhooks r
                      JOIN whaply.tenants t ON t.id = r.tenant_id
                     WHERE t.instance_name = 'large' AND reason = 'too_large'";
@@ -201,7 +198,7 @@ fn an_address_that_is_refused_too_often_is_heard_only_as_far_as_it_may_be_right(
         "UPDATE whaply.tenants SET webhook_secret = 'changed' WHERE instance_name = 'known' RETURNING webhook_secret",
         &[],
     );
-    wait_until("the new secret to be learned", LIMIT, || {
+    wait_until("the new secret to be learned", PATIENCE, || {
         post("known", &changed, "192.0.2.1") == 200
     });
     door.cluster.set("whaply.refused_per_minute", "0");

@@ -1,5 +1,5 @@
 //! What `/metrics` prints, read as strictly as OpenMetrics 1.0 allows: a scraper that is not lenient
-//! takes it too.
+//! takes it too. And docs/monitoring.md names all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +10,8 @@ use support::listener::{
 use support::scene::SECRET_HEADER;
 
 type Labels = BTreeMap<String, String>;
+
+const MONITORING: &str = include_str!("../docs/monitoring.md");
 
 #[derive(Debug)]
 struct Sample {
@@ -149,6 +151,15 @@ fn check_histogram(name: &str, family: &Family, labels: &Labels) {
     assert_eq!(of("_bucket").map(|bucket| bucket.value).next_back(), count);
 }
 
+/// The families in the table of docs/monitoring.md.
+fn documented() -> BTreeSet<String> {
+    let rows = MONITORING.lines().filter(|line| line.starts_with("| `"));
+    let columns = rows.filter_map(|row| row.split('|').nth(1));
+    let spans = columns.flat_map(|column| column.split('`').skip(1).step_by(2));
+    let names = spans.filter_map(|span| span.split('{').next()).filter(|name| !name.is_empty());
+    names.map(|name| format!("whaply_{}", name.strip_suffix("_total").unwrap_or(name))).collect()
+}
+
 #[test]
 fn the_metrics_are_read_by_the_strictest_scraper() {
     let address = free_address();
@@ -169,6 +180,7 @@ fn the_metrics_are_read_by_the_strictest_scraper() {
         assert!(name.starts_with("whaply_"), "{name}");
         check(name, family);
     }
+    assert_eq!(families.keys().cloned().collect::<BTreeSet<_>>(), documented());
     let value = |family: &str, labels: &[(&str, &str)]| {
         let labels: Labels = labels.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         let mut samples = families[family].samples.iter();

@@ -3,14 +3,11 @@
 
 use std::net::UdpSocket;
 use std::thread;
-use std::time::Duration;
 
 use support::backlog::customers_have_asked;
 use support::scene::insert_tenant;
 use support::wait::Journal;
-use support::{Cluster, ClusterOptions, Scene, SceneOptions, wait_until};
-
-const LIMIT: Duration = Duration::from_secs(60);
+use support::{Cluster, ClusterOptions, PATIENCE, Scene, SceneOptions, wait_until};
 
 /// An address of this machine that nobody else uses. Name servers have no other port.
 const NAME_SERVER: &str = "127.66.66.66:53";
@@ -55,20 +52,20 @@ fn a_name_that_is_never_resolved_delays_only_its_own_tenant() {
     let columns = columns.map(|(column, value)| (column.to_owned(), value.to_owned()));
     let nameless = insert_tenant(&scene.db, &columns);
     customers_have_asked(&scene.db, nameless, CHATS);
-    asked.wait_for_one("a look-up of the model's name", LIMIT, |question| {
+    asked.wait_for_one("a look-up of the model's name", PATIENCE, |question| {
         question.windows(6).any(|part| part == b"\x05model")
     });
 
     for number in 1..=3 {
         scene.shop.customer_says("5511999990003", "Vocês atendem?").delivered();
-        scene.shop.wait_for_sent(number, LIMIT);
+        scene.shop.wait_for_sent(number, PATIENCE);
     }
     // A look-up ends, and with it the call: the rest of the server's life is not spent on it.
-    wait_until("a look-up to time out", LIMIT, || {
+    wait_until("a look-up to time out", PATIENCE, || {
         let errors = "SELECT count(*) > 0 FROM whaply.replies
                        WHERE tenant_id = $1 AND error LIKE '%model.example: looking up the name timed out%'";
         scene.db.value::<bool>(errors, &[&nameless])
     });
     scene.shop.customer_says("5511999990003", "E agora?").delivered();
-    scene.shop.wait_for_sent(4, LIMIT);
+    scene.shop.wait_for_sent(4, PATIENCE);
 }

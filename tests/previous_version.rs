@@ -170,6 +170,17 @@ impl Door<'_> {
     }
 }
 
+#[track_caller]
+fn ask_by_sql(scene: &Scene, who: &Person) {
+    let line = scene.shop.line();
+    let content = serde_json::json!({ "conversation": "Tem pão?" });
+    let id = format!("SQL-{}", who.jid());
+    let data = line.customer_message(who, &id, content, "conversation", chrono::Utc::now());
+    let payload = line.envelope("messages.upsert", data, "http://sql");
+    let answer: Value = scene.db.value("SELECT whaply.ingest($1)", &[&payload]);
+    assert_eq!(answer["action"], "ai_queued");
+}
+
 #[test]
 fn while_the_update_runs_under_load_nothing_is_refused_lost_or_doubled_and_all_are_answered() {
     let address = free_address();
@@ -188,15 +199,7 @@ fn while_the_update_runs_under_load_nothing_is_refused_lost_or_doubled_and_all_a
     };
     let through_webhook = |who: &Person| take(scene.shop.customer_says(who.clone(), "Tem bolo?"));
     let through_listener = |who: &Person| take(other.customer_says(who.clone(), "Tem torta?"));
-    let through_sql = |who: &Person| {
-        let line = scene.shop.line();
-        let content = serde_json::json!({ "conversation": "Tem pão?" });
-        let id = format!("SQL-{}", who.jid());
-        let data = line.customer_message(who, &id, content, "conversation", chrono::Utc::now());
-        let payload = line.envelope("messages.upsert", data, "http://sql");
-        let answer: Value = scene.db.value("SELECT whaply.ingest($1)", &[&payload]);
-        assert_eq!(answer["action"], "ai_queued");
-    };
+    let through_sql = |who: &Person| ask_by_sql(&scene, who);
     let door = |name, say| Door { name, say, taken: AtomicUsize::new(0) };
     let doors: [Door<'_>; 3] = [
         door("webhook(json)", &through_webhook),

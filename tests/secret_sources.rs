@@ -2,7 +2,7 @@
 //! error repeats them. How a source is written and matched is not its matter.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use jsonwebtoken::{EncodingKey, Header, encode};
@@ -11,51 +11,11 @@ use support::listener::{
     cluster_with_listener, free_address, message, request, silent_tenant, wait_until_well,
 };
 use support::scene::{SECRET_HEADER, base_url, insert_tenant};
+use support::secrets::{Folders, LET_READ_VAULT, VAULT};
 use support::{Cluster, ClusterOptions, Database, PATIENCE, Scene, wait_until};
 
 /// Cargo sets it for every test, and the servers of tests inherit it.
 const VARIABLE: (&str, &str) = ("CARGO_PKG_NAME", env!("CARGO_PKG_NAME"));
-
-/// As Supabase has it: a view that decrypts.
-const VAULT: &str = "
-    CREATE SCHEMA vault;
-    CREATE TABLE vault.secrets (name text, secret bytea);
-    CREATE VIEW vault.decrypted_secrets AS SELECT name, convert_from(secret, 'UTF8') AS decrypted_secret FROM vault.secrets;
-    INSERT INTO vault.secrets VALUES ('model of the shop', convert_to('key-in-the-vault', 'UTF8'))";
-const LET_READ_VAULT: &str = "
-    GRANT USAGE ON SCHEMA vault TO whaply_worker;
-    GRANT SELECT ON vault.decrypted_secrets TO whaply_worker";
-
-/// A folder that the server may read, and one beside it.
-struct Folders {
-    root: tempfile::TempDir,
-}
-
-impl Folders {
-    fn new() -> Self {
-        let root = tempfile::tempdir().expect("a folder");
-        let folders = Self { root };
-        for name in ["", "allowed", "outside"] {
-            let path = folders.root.path().join(name);
-            fs::create_dir_all(&path).expect("a folder");
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("readable");
-        }
-        folders
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.root.path().join(name).display().to_string()
-    }
-
-    /// In one step, so that nobody reads half of it. Its source.
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
-        let new = self.path("new");
-        fs::write(&new, content).expect("a file of our own");
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o644)).expect("readable");
-        fs::rename(&new, self.path(name)).expect("a name of our own");
-        format!("file:{}", self.path(name))
-    }
-}
 
 fn cluster(sources: &str) -> Cluster {
     let options = ClusterOptions::default().in_a_hurry();
@@ -87,7 +47,7 @@ fn name_key(scene: &Scene, source: &str) {
 
 #[test]
 fn a_key_comes_from_the_environment_from_a_file_and_from_vault_and_a_change_is_followed() {
-    let folders = Folders::new();
+    let folders = Folders::default();
     let cluster = cluster(&format!(
         "env:{} for *, file:{}/ for 127.0.0.1, vault:* for *",
         VARIABLE.0,
@@ -113,7 +73,7 @@ fn a_key_comes_from_the_environment_from_a_file_and_from_vault_and_a_change_is_f
 
 #[test]
 fn a_tenants_own_server_gets_no_source_that_is_not_listed_for_it() {
-    let folders = Folders::new();
+    let folders = Folders::default();
     let cluster = cluster(&format!("file:{}/", folders.path("allowed")));
     let scene = Scene::start(&cluster, "own_server");
     let source = folders.write("allowed/model", "key-of-the-operator");
@@ -148,7 +108,7 @@ fn a_tenants_own_server_gets_no_source_that_is_not_listed_for_it() {
 
 #[test]
 fn what_cannot_be_read_fails_the_reply_by_its_source_and_nobody_elses() {
-    let folders = Folders::new();
+    let folders = Folders::default();
     let cluster = cluster(&format!(
         "file:{}/ for *, vault:* for *, env:WHAPLY_UNSET for *",
         folders.path("allowed")
@@ -211,6 +171,58 @@ fn what_cannot_be_read_fails_the_reply_by_its_source_and_nobody_elses() {
     assert_eq!(scene.llm.requests().len(), 1, "of the other tenant");
 }
 
+/// Where Vault is listed but not installed, whoever may create a schema could be it; and a function in a view
+/// runs as whoever reads it.
+#[test]
+fn a_vault_that_somebody_else_has_made_is_not_read() {
+    let cluster = cluster("vault:* for *");
+    let scene = Scene::start(&cluster, "planted_vault");
+    scene.db.execute(&format!(
+        "CREATE ROLE mallory;
+         GRANT CREATE ON DATABASE {} TO mallory;
+         CREATE TABLE public.seen (key text);
+         GRANT INSERT, SELECT ON public.seen TO PUBLIC;
+         SET check_function_bodies = off;
+         SET ROLE mallory;
+         CREATE SCHEMA vault;
+         CREATE FUNCTION vault.key() RETURNS text LANGUAGE sql AS
+             'INSERT INTO public.seen SELECT evo_api_key FROM whaply.tenants RETURNING key';
+         CREATE VIEW vault.decrypted_secrets AS SELECT 'any'::text AS name, vault.key() AS decrypted_secret;
+         GRANT USAGE ON SCHEMA vault TO whaply_worker;
+         GRANT SELECT ON vault.decrypted_secrets TO whaply_worker",
+        scene.db.name()
+    ));
+    name_key(&scene, "vault:any");
+    // The owner of the schema could put another view in the place of this one.
+    for (number, owner_of_the_view) in ["mallory", "CURRENT_USER"].into_iter().enumerate() {
+        let given = format!("ALTER VIEW vault.decrypted_secrets OWNER TO {owner_of_the_view}");
+        scene.db.execute(&given);
+        let error = error_of_next_answer(&scene, number);
+        assert!(error.contains("does not belong to a superuser"), "{owner_of_the_view}: {error}");
+    }
+    assert_eq!(scene.db.value::<i64>("SELECT count(*) FROM public.seen", &[]), 0);
+    assert_eq!(scene.llm.requests().len(), 0);
+}
+
+#[test]
+fn the_global_key_of_evolution_goes_to_no_server_but_those_that_it_is_listed_for() {
+    let folders = Folders::default();
+    let source = folders.write("allowed/global", "the-global-key");
+    let options = ClusterOptions::default().in_a_hurry().with("whaply.evolution_api_key", &source);
+    let listed = format!("{source} for evolution.example.com");
+    let cluster = Cluster::start(options.with("whaply.secret_sources", &listed));
+    let scene = Scene::start(&cluster, "bound_key");
+    scene.set_tenant("evo_api_key = NULL");
+    let url = "https://hooks.example.com/webhook";
+    scene.db.value::<i64>("SELECT whaply.connect_instance('loja-demo', $1)", &[&url]);
+    let error = "SELECT error FROM whaply.instance_requests WHERE state = 'failed'";
+    let error =
+        wait_until("the request to fail", PATIENCE, || scene.db.column::<String>(error, &[]).pop());
+    assert!(error.contains("for other servers only"), "{error}");
+    let has_it = |value: &String| value.contains("the-global-key");
+    assert!(!scene.evolution.requests().iter().any(|call| call.headers.values().any(has_it)));
+}
+
 /// What the tenant accepts, as its row has it.
 fn accept(db: &Database, assignments: &str) {
     db.execute(&format!("UPDATE whaply.tenants SET {assignments} WHERE instance_name = 'porta'"));
@@ -218,7 +230,7 @@ fn accept(db: &Database, assignments: &str) {
 
 #[test]
 fn the_listener_reads_the_secrets_of_webhooks_and_a_session_does_not() {
-    let (folders, address) = (Folders::new(), free_address());
+    let (folders, address) = (Folders::default(), free_address());
     let sources = format!("file:{}/", folders.path("allowed"));
     let options = ClusterOptions::default().with("whaply.refused_per_minute", "0");
     let cluster = cluster_with_listener(address, options.with("whaply.secret_sources", &sources));
@@ -240,6 +252,9 @@ fn the_listener_reads_the_secrets_of_webhooks_and_a_session_does_not() {
         ),
     );
     assert_eq!(post(SECRET_HEADER, "the-secret"), 200);
+    folders.write("allowed/secret", "the-second");
+    assert_eq!(post(SECRET_HEADER, "the-second"), 200, "what does not fit is read again");
+    assert_eq!(post(SECRET_HEADER, "the-secret"), 401);
     assert_eq!(post(SECRET_HEADER, &secret), 401, "its name is not the secret");
     assert_eq!(post(SECRET_HEADER, "another"), 401);
     let claims =
@@ -253,15 +268,17 @@ fn the_listener_reads_the_secrets_of_webhooks_and_a_session_does_not() {
 
     // What cannot be read may be right: Evolution repeats it, and the log says what is the matter.
     fs::remove_file(folders.path("allowed/secret")).expect("it was there");
-    assert_eq!(post(SECRET_HEADER, "the-secret"), 503);
+    wait_until("what was read to be read again", PATIENCE, || {
+        post(SECRET_HEADER, "the-second") == 503
+    });
     assert_eq!(post("authorization", &signed("the-key")), 200);
     assert_eq!(post("x-nothing", ""), 401, "who brings nothing brings nothing");
     wait_until("a line in the log", PATIENCE, || {
         cluster.log().contains(&format!("webhook_secret names {secret}"))
     });
-    assert!(!cluster.log().contains("the-secret"), "{}", cluster.log());
+    assert!(!cluster.log().contains("the-se"), "{}", cluster.log());
     folders.write("allowed/secret", "the-next");
-    assert_eq!(post(SECRET_HEADER, "the-next"), 200);
+    wait_until("the secret to be back", PATIENCE, || post(SECRET_HEADER, "the-next") == 200);
 
     let error_of = |sql: &str| {
         let error = db.connect().batch_execute(sql).expect_err("it is refused");
@@ -282,4 +299,92 @@ fn the_listener_reads_the_secrets_of_webhooks_and_a_session_does_not() {
         );
     }
     assert_eq!(error_of("SELECT whaply.webhook_settings('porta')").0, "55000");
+}
+
+#[test]
+fn many_webhooks_read_a_source_a_few_times() {
+    const POSTS: usize = 200;
+    let address = free_address();
+    let options = ClusterOptions::default().with("whaply.secret_sources", "vault:*");
+    let cluster = cluster_with_listener(address, options);
+    let db = cluster.create_database("counted");
+    silent_tenant(&db, "porta");
+    db.execute(VAULT);
+    // Each look at a secret counts, whatever becomes of its transaction.
+    db.execute(
+        "CREATE SEQUENCE vault.reads;
+         CREATE FUNCTION vault.counted(text) RETURNS text LANGUAGE sql SECURITY DEFINER
+             AS $$ SELECT CASE WHEN pg_catalog.nextval('vault.reads') > 0 THEN $1 END $$;
+         CREATE OR REPLACE VIEW vault.decrypted_secrets AS
+         SELECT name, vault.counted(convert_from(secret, 'UTF8')) AS decrypted_secret FROM vault.secrets",
+    );
+    db.execute(LET_READ_VAULT);
+    accept(&db, "webhook_secret = 'vault:model of the shop', webhook_secret_before = NULL");
+    wait_until_well(address);
+    for number in 0..POSTS {
+        let body = message("porta", &format!("M{number}"), "Oi").to_string();
+        let headers = [(SECRET_HEADER, "key-in-the-vault")];
+        let answer = request(address, "POST", "/webhook", &headers, body.as_bytes());
+        assert_eq!(answer.status, 200, "{number}");
+    }
+    let reads = usize::try_from(db.value::<i64>("SELECT last_value FROM vault.reads", &[]));
+    let reads = reads.expect("a count");
+    assert!(reads > 0 && reads < POSTS / 4, "{reads} reads");
+}
+
+#[test]
+fn view_health_tells_of_every_source_that_cannot_be_read_until_it_can() {
+    let folders = Folders::default();
+    let sources = format!("file:{}/ for *, vault:* for *", folders.path("allowed"));
+    let cluster = cluster(&sources);
+    let db = cluster.create_database("unread");
+    silent_tenant(&db, "porta");
+    let (allowed, outside) = (folders.path("allowed"), folders.path("outside"));
+    accept(&db, &format!("webhook_secret = 'file:{allowed}/former'"));
+    accept(
+        &db,
+        &format!(
+            "webhook_secret = 'file:{allowed}/secret', webhook_jwt_key = 'file:{outside}/jwt',
+             llm_api_key = 'env:WHAPLY_UNSET', evo_api_key = 'vault:any'"
+        ),
+    );
+    let told = || -> Vec<String> {
+        let told = "SELECT format('%s %s: %s; %s', severity, instance_name, problem, what_to_do)
+                      FROM whaply.health WHERE subject = 'secret' ORDER BY problem";
+        db.column(told, &[])
+    };
+    wait_until("all of them to be told", PATIENCE, || told().len() == 5);
+    let all = told().join("\n");
+    for expected in [
+        "critical porta: evo_api_key names vault:any: this database has no vault",
+        "critical porta: llm_api_key names env:WHAPLY_UNSET, which whaply.secret_sources does not list",
+        &format!(
+            "critical porta: webhook_jwt_key names file:{outside}/jwt, which whaply.secret_sources"
+        ),
+        &format!(
+            "critical porta: webhook_secret names file:{allowed}/secret: the file cannot be read"
+        ),
+        &format!(
+            "info porta: webhook_secret_before names file:{allowed}/former: the file cannot be"
+        ),
+        "name another one in tenants.webhook_jwt_key",
+    ] {
+        assert!(all.contains(expected), "{expected}: {all}");
+    }
+
+    db.execute(VAULT);
+    db.execute(LET_READ_VAULT);
+    db.execute("INSERT INTO vault.secrets VALUES ('any', 'key-any')");
+    for name in ["allowed/secret", "allowed/former", "outside/jwt"] {
+        folders.write(name, "key-here");
+    }
+    accept(&db, "llm_api_key = 'the key itself'");
+    let more = format!("{sources}, file:{outside}/jwt");
+    cluster.set("whaply.secret_sources", &more);
+    wait_until("nothing to be told any more", PATIENCE, || match told() {
+        told if told.is_empty() => Ok(()),
+        told => Err(told.join("\n")),
+    });
+    let kept = "SELECT count(*) FROM whaply.findings WHERE subject = 'secret'";
+    assert_eq!(db.value::<i64>(kept, &[]), 0);
 }

@@ -1,11 +1,14 @@
 //! Copies of a database that nobody meant to speak: made from it as a template, fed from it by logical
 //! replication, left by pg_upgrade. Each takes what comes and stays silent until it is told that it is the
-//! one. Restored dumps are in copies; a promoted standby, which is no copy, in standby.
+//! one. A copy of the files cannot be told apart: it is started as docs/backup.md says. Restored dumps are
+//! in copies; a promoted standby, which is no copy, in standby.
 
 use std::time::Duration;
 
 use support::copies::{assert_silent, assert_speaks_once_adopted, leave_questions_open};
 use support::every_row::{assert_same_contents, contents};
+use support::listener::free_address;
+use support::worker::{sleeps_of, wait_for_worker};
 use support::{Cluster, ClusterOptions, Database, Scene, StopMode, shared_cluster, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -95,4 +98,45 @@ fn what_pg_upgrade_made_of_an_earlier_server_has_every_row_and_is_silent_until_i
     assert!(copy.value::<i64>(policies, &[]) > 5);
     let _relay = assert_silent(&scene, &copy);
     assert_speaks_once_adopted(&scene, &copy);
+}
+
+/// What docs/backup.md does to a copy of the files before it starts.
+fn preparation() -> &'static str {
+    const BACKUP: &str = include_str!("../docs/backup.md");
+    let mut blocks = BACKUP.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.find(|block| block.contains("whaply.worker = off")).expect("a block of commands")
+}
+
+/// By its identity it is the original: nothing but the settings tells them apart.
+#[test]
+fn a_copy_of_the_files_that_is_started_as_the_docs_say_answers_nobody_and_listens_nowhere() {
+    let options = || {
+        let options = ClusterOptions::default().in_a_hurry().with("whaply.poll_interval", "100ms");
+        options.with("whaply.maintenance_interval", "0")
+    };
+    let original = Cluster::start(options());
+    let scene = Scene::start(&original, "files");
+    leave_questions_open(&scene);
+    // As the README sets them: the copy has these too.
+    original.set("whaply.listen", &free_address().to_string());
+    original.set("whaply.worker", "on");
+
+    let copied = Cluster::physical_copy_of(&original, &options(), preparation());
+    let copy = copied.existing_database(scene.db.name());
+    assert_eq!(copy.value::<String>("SHOW whaply.listen", &[]), "");
+    let same = "SELECT whaply.home_id()";
+    assert_eq!(copy.value::<String>(same, &[]), scene.db.value::<String>(same, &[]));
+    let pid = wait_for_worker(&copy);
+    let calls = (scene.llm.requests().len(), scene.shop.sent().len());
+    copy.execute("UPDATE whaply.replies SET due_at = now() WHERE state = 'waiting'");
+    let sleeps = sleeps_of(pid);
+    wait_until("the worker to look a few times", LIMIT, || sleeps_of(pid) > sleeps + 5);
+    assert_eq!((scene.llm.requests().len(), scene.shop.sent().len()), calls);
+    let off = "SELECT count(*) FROM whaply.health WHERE problem LIKE '%whaply.worker is off%'";
+    assert_eq!(copy.value::<i64>(off, &[]), 1);
+
+    // The worker may run in it for tenants of its own.
+    copy.execute("UPDATE whaply.tenants SET home = NULL");
+    copied.set("whaply.worker", "on");
+    let _relay = assert_silent(&scene, &copy);
 }

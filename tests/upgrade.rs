@@ -214,6 +214,9 @@ fn webhooks_between_the_new_library_and_the_upgrade_are_not_lost_and_what_was_op
     assert_eq!(scene.session(BIA).pause_reason.as_deref(), Some("human_takeover"));
     assert_eq!(wait_for_worker(&scene.db), worker, "it is the same process");
 
+    let is_open =
+        "SELECT has_table_privilege('whaply_worker', 'whaply.messages_archive', 'DELETE')";
+    assert!(scene.db.value::<bool>(is_open, &[]), "retention reaches the archive");
     scene.shop.owner_types(BIA, "#bot").delivered();
     scene.db.execute("UPDATE whaply.messages SET created_at = now() - interval '9 days'");
     let messages: i64 = scene.db.value("SELECT count(*) FROM whaply.messages", &[]);

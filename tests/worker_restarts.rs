@@ -3,20 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+use support::say::say;
 use support::worker::{wait_for_next_worker, wait_for_worker, worker_pid};
 use support::{
-    Cluster, ClusterOptions, Gate, LlmBehaviour, Person, Scene, SceneOptions, SendBehaviour,
-    StopMode, shared_cluster, wait_until, writers,
+    Cluster, ClusterOptions, Gate, LlmBehaviour, PATIENCE, Person, Scene, SceneOptions,
+    SendBehaviour, StopMode, shared_cluster, wait_until, writers,
 };
-
-const LIMIT: Duration = Duration::from_secs(60);
 
 /// Service managers kill what stops no sooner.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
-
-fn maria() -> Person {
-    Person::with_phone("5511999990001").named("Maria Silva")
-}
 
 fn own_cluster() -> Cluster {
     Cluster::start(ClusterOptions::default().in_a_hurry())
@@ -25,9 +20,7 @@ fn own_cluster() -> Cluster {
 /// A question whose answer the model is working on. It never ends by itself.
 #[track_caller]
 fn ask_and_hold(scene: &Scene, question: &str) -> Gate {
-    let gate = scene.llm.hold();
-    scene.shop.customer_says(maria(), question).delivered();
-    gate.wait_until_reached(LIMIT);
+    let gate = scene.ask_and_hold(question);
     // The claim's commit waits for no disk: a crash of this moment would forget the first attempt.
     scene.db.execute("CHECKPOINT");
     gate
@@ -36,7 +29,7 @@ fn ask_and_hold(scene: &Scene, question: &str) -> Gate {
 /// The question was answered once, by the second call to the model.
 #[track_caller]
 fn assert_answered_once_by_the_second_call(scene: &Scene, question: &str) {
-    let sent = scene.shop.wait_for_sent(1, LIMIT);
+    let sent = scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.shop.sent_texts(), [format!("Answer 2 to: {question}")], "{sent:?}");
     assert_eq!(scene.llm.requests().len(), 2);
@@ -66,8 +59,8 @@ fn a_message_that_left_before_its_worker_was_terminated_is_not_sent_again() {
     let pid = wait_for_worker(&scene.db);
     let gate = Gate::closed();
     scene.shop.next_send(SendBehaviour::TakeThenHold(gate.clone()));
-    let asked = scene.shop.customer_says(maria(), "Qual o preço?").delivered();
-    gate.wait_until_reached(LIMIT);
+    let asked = scene.shop.customer_says(Person::maria(), "Qual o preço?").delivered();
+    gate.wait_until_reached(PATIENCE);
     assert!(scene.db.value::<bool>("SELECT pg_terminate_backend($1)", &[&pid]));
     wait_for_next_worker(&scene.db, pid);
     scene.wait_until_idle();
@@ -89,8 +82,8 @@ fn a_worker_killed_by_the_kernel_takes_the_server_down_and_both_come_back() {
     assert_answered_once_by_the_second_call(&scene, "Qual o preço?");
     gate.release();
     // What wakes the worker is in shared memory, which is new.
-    scene.shop.customer_says(maria(), "E o prazo?").delivered();
-    scene.shop.wait_for_sent(2, LIMIT);
+    scene.shop.customer_says(Person::maria(), "E o prazo?").delivered();
+    scene.shop.wait_for_sent(2, PATIENCE);
     assert_eq!(writers::roles_of_processes(&scene.db), ["whaply_worker"]);
 }
 
@@ -100,10 +93,10 @@ fn a_reply_that_waits_when_the_server_restarts_is_answered_afterwards() {
     let scene = Scene::start(&cluster, "waiting");
     wait_for_worker(&scene.db);
     assert!(scene.db.value::<bool>("SELECT whaply.stop_worker()", &[]));
-    let asked = scene.shop.customer_says(maria(), "Tem alguém?").delivered();
+    let asked = scene.shop.customer_says(Person::maria(), "Tem alguém?").delivered();
     // stop_worker() holds until the restart.
     cluster.restart();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
     assert_eq!(scene.llm.requests().len(), 1);
@@ -116,12 +109,12 @@ fn messages_before_and_after_a_restart_of_the_server_are_one_turn() {
     let patient = SceneOptions::default().with("debounce", "1 h").with("debounce_max", "1 h");
     let scene = Scene::start_with(&cluster, "debounce", patient);
     wait_for_worker(&scene.db);
-    let first = scene.shop.customer_says(maria(), "Oi").delivered();
+    let first = scene.shop.customer_says(Person::maria(), "Oi").delivered();
     cluster.restart();
     wait_for_worker(&scene.db);
     scene.set_tenant("debounce = '0 s'");
-    let second = scene.shop.customer_says(maria(), "Tem em azul?").delivered();
-    scene.shop.wait_for_sent(1, LIMIT);
+    let second = scene.shop.customer_says(Person::maria(), "Tem em azul?").delivered();
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.shop.sent_texts(), ["Answer 1 to: Oi\nTem em azul?"]);
     for asked in [first, second] {
@@ -134,9 +127,9 @@ fn a_debounce_that_is_under_way_when_the_server_restarts_ends_without_another_me
     let cluster = own_cluster();
     let options = SceneOptions::default().with("debounce", "2 s");
     let scene = Scene::start_with(&cluster, "debounce_ends", options);
-    scene.shop.customer_says(maria(), "Oi").delivered();
+    scene.shop.customer_says(Person::maria(), "Oi").delivered();
     cluster.restart();
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.shop.sent().len(), 1);
 }
@@ -151,7 +144,7 @@ fn what_was_taken_survives_a_crash_where_the_database_does_not_wait_for_its_comm
     let scene = Scene::start_with(&cluster, "hasty", patient);
     let name = scene.db.name();
     scene.db.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off"));
-    let asked = scene.shop.customer_says(maria(), "Tem alguém?").delivered();
+    let asked = scene.shop.customer_says(Person::maria(), "Tem alguém?").delivered();
     cluster.kill_postmaster();
     cluster.restart();
     assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_queued"));
@@ -165,13 +158,13 @@ fn a_reply_that_nobody_works_at_is_taken_up_when_its_lease_has_ended() {
     let patient = SceneOptions::default().with("debounce", "20 s");
     let scene = Scene::start_with(&cluster, "lost", patient);
     let pid = wait_for_worker(&scene.db);
-    let asked = scene.shop.customer_says(maria(), "Tem alguém?").delivered();
+    let asked = scene.shop.customer_says(Person::maria(), "Tem alguém?").delivered();
     scene.db.execute(
         "UPDATE whaply.replies SET state = 'generating', attempt = 1, seen = wanted,
                 due_at = now() - interval '2 minutes', claimed_at = now() - interval '2 minutes',
                 lease_until = now() - interval '1 second'",
     );
-    scene.shop.wait_for_sent(1, LIMIT);
+    scene.shop.wait_for_sent(1, PATIENCE);
     scene.wait_until_idle();
     assert_eq!(scene.reply().attempt, 2);
     assert_eq!(scene.action(&asked.id).as_deref(), Some("ai_replied"));
@@ -193,8 +186,8 @@ fn what_somebody_has_locked_while_a_worker_starts_is_taken_up_when_it_is_free() 
         } else {
             let gate = Gate::closed();
             scene.shop.next_send(SendBehaviour::TakeThenHold(gate.clone()));
-            scene.shop.customer_says(maria(), "Qual o preço?").delivered();
-            gate.wait_until_reached(LIMIT);
+            scene.shop.customer_says(Person::maria(), "Qual o preço?").delivered();
+            gate.wait_until_reached(PATIENCE);
             gate
         };
         let mut forgotten = scene.db.connect();
@@ -203,10 +196,10 @@ fn what_somebody_has_locked_while_a_worker_starts_is_taken_up_when_it_is_free() 
         let next = wait_for_next_worker(&scene.db, pid);
         let sent = scene.shop.sent().len();
         scene.shop.customer_says("5511999990002", "E eu?").delivered();
-        scene.shop.wait_for_sent(sent + 1, LIMIT);
+        scene.shop.wait_for_sent(sent + 1, PATIENCE);
         forgotten.batch_execute("ROLLBACK").expect("the session is there");
         let states = "SELECT count(*) FROM whaply.replies WHERE state = 'sent'";
-        wait_until("both answers", LIMIT, || scene.db.value::<i64>(states, &[]) == 2);
+        wait_until("both answers", PATIENCE, || scene.db.value::<i64>(states, &[]) == 2);
         assert_eq!(scene.shop.sent().len(), 2, "each of them once");
         assert_eq!(worker_pid(&scene.db), Some(next), "it lived on");
         gate.release();
@@ -228,15 +221,15 @@ fn a_fast_shutdown_does_not_wait_for_calls_that_hang() {
     let cluster = own_cluster();
     let scene = Scene::start(&cluster, "hanging");
     scene.shop.next_send(SendBehaviour::Hang);
-    scene.shop.customer_says(maria(), "Oi?").delivered();
-    scene.evolution.wait_for_request("/message/sendText/", LIMIT);
+    scene.shop.customer_says(Person::maria(), "Oi?").delivered();
+    scene.evolution.wait_for_request("/message/sendText/", PATIENCE);
     scene.llm.next(LlmBehaviour::Hang);
     scene.shop.customer_says("5511999990002", "Olá?").delivered();
-    scene.llm.wait_for_requests(2, LIMIT);
+    scene.llm.wait_for_requests(2, PATIENCE);
     let began = Instant::now();
     cluster.stop(StopMode::Fast);
     let took = began.elapsed();
-    println!("a fast shutdown with two hanging calls took {took:.1?}");
+    say(&format!("a fast shutdown with two hanging calls took {took:.1?}"));
     // The only time that is a promise: either call alone would hang for longer.
     assert!(took < SHUTDOWN_LIMIT, "{took:?}");
     assert!(!cluster.log().contains("PANIC"), "{}", cluster.log());
