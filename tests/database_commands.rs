@@ -118,7 +118,8 @@ fn a_database_moves_to_another_tablespace_and_its_worker_comes_back() {
     let db = shared_cluster().create_database("moved");
     let pid = wait_for_worker(&db);
     let place = shared_cluster().directory().join("space").display().to_string();
-    run(shared_cluster(), &format!("COPY (SELECT) TO PROGRAM 'mkdir {place}'"));
+    // What is copied is read, or the pipe may break.
+    run(shared_cluster(), &format!("COPY (SELECT) TO PROGRAM 'cat && mkdir {place}'"));
     run(shared_cluster(), &format!("CREATE TABLESPACE space LOCATION '{place}'"));
     run(shared_cluster(), &format!("ALTER DATABASE {} SET TABLESPACE space", db.name()));
     wait_for_next_worker(&db, pid);

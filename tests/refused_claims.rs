@@ -236,6 +236,33 @@ fn a_pause_that_may_not_end_keeps_no_other_from_ending() {
 }
 
 #[test]
+fn a_silent_chat_that_may_not_come_back_keeps_no_other_away() {
+    let options = ClusterOptions::default().in_a_hurry();
+    let cluster = Cluster::start(options.with("whaply.maintenance_interval", "1 s"));
+    let scene = Scene::start(&cluster, "silent");
+    for customer in [Person::maria(), Person::joao()] {
+        scene.shop.customer_says(customer, "Oi").delivered();
+    }
+    scene.shop.wait_for_sent(2, PATIENCE);
+    scene.wait_until_idle();
+    let of_maria = "OLD.is_paused AND NOT NEW.is_paused AND NEW.chat_id LIKE '5511999990001%'";
+    refuse(&scene, "sessions", of_maria, "no resumptions in this house");
+    scene.db.execute(
+        "UPDATE whaply.sessions SET is_paused = true, pause_reason = 'human_takeover',
+                last_human_at = now() - interval '1 day'",
+    );
+    let finding = wait_for_finding(&scene);
+    assert!(finding.contains("session 1: no resumptions"), "{finding}");
+    let paused = "SELECT array_agg(left(chat_id, 13)) FROM whaply.sessions WHERE is_paused";
+    wait_until("the others to come back", PATIENCE, || {
+        scene.db.value::<Vec<String>>(paused, &[]) == [MARIA]
+    });
+    end_rule(&scene, "sessions");
+    wait_until_nothing_is_refused(&scene);
+    assert!(!scene.session(MARIA).is_paused);
+}
+
+#[test]
 fn a_message_that_may_not_be_decided_keeps_no_other_undecided() {
     let scene = Scene::start(shared_cluster(), "undecided");
     let sending = Gate::closed();

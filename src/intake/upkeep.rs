@@ -57,8 +57,8 @@ pub fn portion(
     now: DateTime<Utc>,
 ) -> Result<Done> {
     let answers = defaults.answer_after_pause;
-    let default_seconds = defaults.auto_resume_after.num_milliseconds() as f64 / 1e3;
-    let silent = resumptions::resume_silent_by_tenant(default_seconds, answers, portion.sessions)?;
+    let (seconds, most) = (default_silence(defaults), portion.sessions);
+    let silent = resumptions::resume_silent_by_tenant(seconds, answers, most, but_for)?;
     let asked = pauses::all_ended(&silent, defaults, now)?;
     let over = end_timed_pauses(defaults, Some(portion.sessions), but_for, now)?;
     let mut done = Done {
@@ -76,6 +76,11 @@ pub fn portion(
     Ok(done)
 }
 
+/// Seconds of silence after which a chat comes back whose tenant does not say.
+pub fn default_silence(defaults: &Behaviour) -> f64 {
+    defaults.auto_resume_after.num_milliseconds() as f64 / 1e3
+}
+
 /// Ends the pauses whose time is over, so many at most (None: all), but for those of these sessions.
 pub fn end_timed_pauses(
     defaults: &Behaviour,
@@ -88,9 +93,10 @@ pub fn end_timed_pauses(
     Ok(Done { resumed: over.count, asked, ..Done::default() })
 }
 
-/// The same of one session.
-pub fn end_timed_pause(defaults: &Behaviour, session_id: i64, now: DateTime<Utc>) -> Result<()> {
-    let over = resumptions::resume_expired_one(defaults.answer_after_pause, session_id)?;
+/// Ends the pause of one session, if it is over, by its end or by silence.
+pub fn end_pause(defaults: &Behaviour, session_id: i64, now: DateTime<Utc>) -> Result<()> {
+    let (seconds, answers) = (default_silence(defaults), defaults.answer_after_pause);
+    let over = resumptions::resume_one(seconds, answers, session_id)?;
     pauses::all_ended(&over, defaults, now)?;
     Ok(())
 }

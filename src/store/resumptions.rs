@@ -17,7 +17,7 @@ pub struct Resumed {
 /// Ends the pauses that a condition names, in this order and with these locks. A row for each tenant tells
 /// how many and its name, the others whose tenants have answer_after_pause, whose default is the parameter `$answers`.
 macro_rules! resume_where {
-    ($answers:literal, $from:literal, $lock:literal) => {
+    ($answers:literal, $from:expr, $lock:literal) => {
         concat!(
             "WITH resumed AS ( \
                  UPDATE whaply.sessions r \
@@ -34,6 +34,30 @@ macro_rules! resume_where {
               WHERE coalesce(t.answer_after_pause, ",
             $answers,
             ")"
+        )
+    };
+}
+
+/// Whether nobody has spoken in a session `s` for as long as its tenant `t` wants, this many seconds where it
+/// does not say. A manual pause is a hold and stays.
+macro_rules! is_silent {
+    ($seconds:literal) => {
+        concat!(
+            "(s.is_paused = true AND s.paused_until IS NULL \
+              AND s.last_human_at < now() - coalesce(t.auto_resume_after, make_interval(secs => ",
+            $seconds,
+            ")) AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender')))"
+        )
+    };
+}
+
+/// The shortest silence that any tenant waits for: what an index finds.
+macro_rules! is_silent_somewhere {
+    ($seconds:literal) => {
+        concat!(
+            "s.is_paused = true AND s.last_human_at < now() - (SELECT least(min(auto_resume_after), make_interval(secs => ",
+            $seconds,
+            ")) FROM whaply.tenants)"
         )
     };
 }
@@ -86,21 +110,42 @@ pub fn resume_silent(hours: f64, answers: bool) -> Result<Resumed> {
     )
 }
 
-/// The same with each tenant's own `auto_resume_after`, this many seconds where it has none; the
-/// longest silence first, so many chats at most.
-pub fn resume_silent_by_tenant(seconds: f64, answers: bool, at_most: i64) -> Result<Resumed> {
+/// The same with each tenant's own `auto_resume_after`, this many seconds where it has none, but for these
+/// sessions; the longest silence first, so many chats at most.
+pub fn resume_silent_by_tenant(
+    seconds: f64,
+    answers: bool,
+    at_most: i64,
+    but_for: &[i64],
+) -> Result<Resumed> {
     resumed(
         resume_where!(
             "$2",
-            "whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id \
-              WHERE s.is_paused = true AND s.paused_until IS NULL \
-                AND s.last_human_at < now() - (SELECT least(min(auto_resume_after), make_interval(secs => $1)) \
-                                                 FROM whaply.tenants) \
-                AND s.last_human_at < now() - coalesce(t.auto_resume_after, make_interval(secs => $1)) \
-                AND (s.pause_reason IS NULL OR s.pause_reason IN ('human_takeover', 'other_sender'))",
+            concat!(
+                "whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id WHERE ",
+                is_silent_somewhere!("$1"),
+                " AND ",
+                is_silent!("$1"),
+                " AND s.id <> ALL ($4)"
+            ),
             "ORDER BY s.last_human_at LIMIT $3 FOR NO KEY UPDATE OF s SKIP LOCKED"
         ),
-        &[seconds.into(), answers.into(), at_most.into()],
+        &[seconds.into(), answers.into(), at_most.into(), but_for.to_vec().into()],
+    )
+}
+
+/// Sessions that [`resume_silent_by_tenant`] would resume.
+pub fn silent(seconds: f64, at_most: i64, but_for: &[i64]) -> Result<Vec<i64>> {
+    sql::query_by_index(
+        concat!(
+            "SELECT s.id::bigint FROM whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id WHERE ",
+            is_silent_somewhere!("$1"),
+            " AND ",
+            is_silent!("$1"),
+            " AND s.id <> ALL ($3) ORDER BY s.last_human_at LIMIT $2"
+        ),
+        &[seconds.into(), at_most.into(), but_for.to_vec().into()],
+        |row| row.get(1),
     )
 }
 
@@ -117,15 +162,20 @@ pub fn resume_expired(answers: bool, at_most: Option<i64>, but_for: &[i64]) -> R
     )
 }
 
-/// The same of one session, if its pause is over.
-pub fn resume_expired_one(answers: bool, session_id: i64) -> Result<Resumed> {
+/// Resumes one session, if its pause is over, by its end or by silence.
+pub fn resume_one(seconds: f64, answers: bool, session_id: i64) -> Result<Resumed> {
     resumed(
         resume_where!(
-            "$1",
-            "whaply.sessions s WHERE s.id = $2 AND s.is_paused AND s.paused_until <= clock_timestamp()",
+            "$2",
+            concat!(
+                "whaply.sessions s JOIN whaply.tenants t ON t.id = s.tenant_id \
+                  WHERE s.id = $3 AND (s.is_paused AND s.paused_until <= clock_timestamp() OR ",
+                is_silent!("$1"),
+                ")"
+            ),
             "FOR NO KEY UPDATE OF s SKIP LOCKED"
         ),
-        &[answers.into(), session_id.into()],
+        &[seconds.into(), answers.into(), session_id.into()],
     )
 }
 
@@ -152,12 +202,16 @@ pub fn expired(at_most: i64, but_for: &[i64]) -> Result<Vec<i64>> {
     )
 }
 
-/// Which of these sessions' pauses are over, with their tenants.
-pub fn are_expired(ids: &[i64]) -> Result<Vec<(i64, i32)>> {
+/// Which of these sessions' pauses are over, by their ends or by silence, with their tenants.
+pub fn are_over(ids: &[i64], seconds: f64) -> Result<Vec<(i64, i32)>> {
     sql::query_by_index(
-        "SELECT s.id::bigint, s.tenant_id FROM unnest($1) AS asked (id) JOIN whaply.sessions s ON s.id = asked.id \
-          WHERE s.is_paused AND s.paused_until <= clock_timestamp()",
-        &[ids.to_vec().into()],
+        concat!(
+            "SELECT s.id::bigint, s.tenant_id FROM unnest($1) AS asked (id) JOIN whaply.sessions s ON s.id = asked.id \
+               JOIN whaply.tenants t ON t.id = s.tenant_id \
+              WHERE s.is_paused AND s.paused_until <= clock_timestamp() OR ",
+            is_silent!("$2")
+        ),
+        &[ids.to_vec().into(), seconds.into()],
         |row| Ok((row.get(1)?, row.get(2)?)),
     )
 }

@@ -73,6 +73,11 @@ impl Chores {
 }
 
 impl Due {
+    /// Whether chats come back by it.
+    pub fn resumes(self) -> bool {
+        matches!(self, Self::Upkeep { .. })
+    }
+
     /// Pauses of `but_for`, ids of sessions, do not end.
     pub fn run(self, but_for: &[i64]) -> Result<Done> {
         let behind = match self {

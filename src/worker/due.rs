@@ -24,7 +24,7 @@ pub enum Due {
     Send(i64),
     LookUp(i64),
     Answer(i64),
-    /// The pause of a session is over.
+    /// The pause of a session is over, by its end or by silence.
     EndPause(i64),
     /// The event of a message of which nobody could say whether it is ours; its chat's others with it.
     Decide(i64),
@@ -161,13 +161,14 @@ pub fn begin_all(due: &[Due], free: usize, terms: Terms<'_>) -> Result<Vec<Job>>
 }
 
 /// Those of these that are not done, with their tenants.
-pub fn not_done(due: &[Due]) -> Result<Vec<(Due, i32)>> {
-    type Find = fn(&[i64]) -> Result<Vec<(i64, i32)>>;
-    let queues: [(Queue, Find); 4] = [
-        (Queue::Replies, many_replies::not_answered),
-        (Queue::Deliveries, many_deliveries::not_ended),
-        (Queue::Pauses, resumptions::are_expired),
-        (Queue::Echoes, processed_events::are_pending_echoes),
+pub fn not_done(due: &[Due], defaults: &Behaviour) -> Result<Vec<(Due, i32)>> {
+    type Find<'a> = &'a dyn Fn(&[i64]) -> Result<Vec<(i64, i32)>>;
+    let are_over = |ids: &[i64]| resumptions::are_over(ids, upkeep::default_silence(defaults));
+    let queues: [(Queue, Find<'_>); 4] = [
+        (Queue::Replies, &many_replies::not_answered),
+        (Queue::Deliveries, &many_deliveries::not_ended),
+        (Queue::Pauses, &are_over),
+        (Queue::Echoes, &processed_events::are_pending_echoes),
     ];
     let mut not_done = Vec::new();
     for (queue, find) in queues {
@@ -190,6 +191,14 @@ pub fn without_calls(aside: &SetAside) -> Result<Vec<Due>> {
     Ok(pauses.chain(echoes.into_iter().map(Due::Decide)).collect())
 }
 
+/// Chats that come back since nobody has spoken in them. None of `aside`.
+pub fn silent(aside: &SetAside, defaults: &Behaviour) -> Result<Vec<Due>> {
+    let most = i64::try_from(MOST_AT_ONCE).unwrap_or(i64::MAX);
+    let but_for = aside.all_of(Queue::Pauses);
+    let silent = resumptions::silent(upkeep::default_silence(defaults), most, &but_for)?;
+    Ok(silent.into_iter().map(Due::EndPause).collect())
+}
+
 /// What PostgreSQL refuses to let begin ends once its time is over, if that can be written. Whether it did.
 pub fn end_refused(due: Due, terms: Terms<'_>) -> Result<bool> {
     match due {
@@ -206,7 +215,7 @@ pub fn begin_alone(due: Due, terms: Terms<'_>) -> Result<Option<Job>> {
         Due::Send(id) => send::begin(&many_deliveries::lock(&[id], &["pending"])?, terms)?,
         Due::LookUp(_) | Due::Answer(_) => begin_all(&[due], 1, terms)?,
         Due::EndPause(id) => {
-            upkeep::end_timed_pause(terms.defaults, id, terms.now)?;
+            upkeep::end_pause(terms.defaults, id, terms.now)?;
             Vec::new()
         }
         Due::Decide(id) => {

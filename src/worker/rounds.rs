@@ -289,6 +289,9 @@ impl Rounds {
     fn maintain(&mut self, limits: &WorkerLimits) {
         if let Some(due) = self.chores.take_due(limits) {
             let done = self.alone(|rounds| due.run(&rounds.aside.all_of(Queue::Pauses)));
+            if done.is_none() && due.resumes() {
+                self.resume_singly(limits);
+            }
             self.chores.ended(due, done);
         }
     }

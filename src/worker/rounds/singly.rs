@@ -86,6 +86,14 @@ impl Rounds {
         }
     }
 
+    /// After chores that failed.
+    pub(super) fn resume_singly(&mut self, limits: &WorkerLimits) {
+        let defaults = settings::behaviour();
+        let silent = self.alone(|rounds| due::silent(&rounds.aside, &defaults));
+        self.begin_each_alone(silent.unwrap_or_default(), limits);
+        self.tell_what_is_refused();
+    }
+
     /// Begins these, each in a transaction of its own. What PostgreSQL refuses is left aside for a while.
     pub(super) fn begin_each_alone(&mut self, due: Vec<Due>, limits: &WorkerLimits) {
         let shared = Shared::of(self);
@@ -117,7 +125,7 @@ impl Rounds {
         let terms = Terms { refused: Some(&why), ..terms };
         // Where even that is refused, it is tried again as long as it waits.
         let _ = self.try_untold(|_| due::end_refused(due, terms));
-        let not_done = self.alone(|_| due::not_done(&[due])).unwrap_or_default();
+        let not_done = self.alone(|_| due::not_done(&[due], terms.defaults)).unwrap_or_default();
         say(match not_done.first() {
             Some((due, tenant_id)) => self.aside.refuse(*due, *tenant_id, error),
             None => self.aside.forget(due),
@@ -129,8 +137,9 @@ impl Rounds {
         if !self.aside.take_look() {
             return;
         }
+        let defaults = settings::behaviour();
         let told = self.alone(|rounds| {
-            let not_done = due::not_done(&rounds.aside.all())?;
+            let not_done = due::not_done(&rounds.aside.all(), &defaults)?;
             say(rounds.aside.keep_only(&not_done.into_iter().map(|(due, _)| due).collect()));
             findings::replace(Subject::Refused, &rounds.aside.findings())
         });
